@@ -1,0 +1,61 @@
+"""Every setting of the server, read from the environment here and nowhere else."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Names in the environment are those below in capitals with the prefix `LEDGERS_`.
+
+    The two database addresses are also known by their customary names without the prefix.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LEDGERS_", extra="ignore")
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "LEDGERS_DATABASE_URL"),
+        description="PostgreSQL 15 or newer; without it the embedded server is used.",
+    )
+    owner_database_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("OWNER_DATABASE_URL", "LEDGERS_OWNER_DATABASE_URL"),
+        description="Login that owns the tables and runs migrations; DATABASE_URL by default.",
+    )
+    data_directory: Path = Field(
+        default=Path(".data"), description="Where the embedded PostgreSQL keeps its files."
+    )
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    pool_size: int = Field(default=8, ge=1, le=200, description="Reading connections a process.")
+    allow_unsafe_durability: bool = Field(
+        default=False,
+        description="Start even where fsync, synchronous_commit or full_page_writes is off.",
+    )
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    principal_cache_seconds: float = Field(
+        default=2.0, ge=0, le=60, description="How long a revoked API key may still be accepted."
+    )
+    drain_seconds: float = Field(default=20.0, ge=0, description="Time for requests on SIGTERM.")
+
+    max_batch: int = Field(default=1000, ge=1, le=10_000, description="Commands in one commit.")
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    max_query_bytes: int = Field(default=65_536, ge=256, description="Text of one document.")
+    max_tokens: int = Field(default=2000, ge=10)
+    max_depth: int = Field(default=15, ge=2)
+    max_aliases: int = Field(default=50, ge=0)
+    max_root_mutations: int = Field(default=10, ge=1)
+    max_cost: int = Field(default=20_000, ge=10)
+    execution_seconds: float = Field(default=15.0, gt=0, description="Time limit of a request.")
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
