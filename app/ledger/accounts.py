@@ -1,0 +1,71 @@
+"""Ledgers and accounts as a decision sees them: their state at one moment, locked."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+from app.ledger.balances import Balances, Direction
+
+
+class Mode(Enum):
+    """Live money, or a test beside it; a key of one mode never sees the other."""
+
+    LIVE = "live"
+    TEST = "test"
+
+
+class AccountStatus(Enum):
+    """FROZEN takes no postings until unfrozen; CLOSED for good. Voids are taken by both."""
+
+    OPEN = "open"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What an API key may see: its organization's ledgers of one mode, perhaps only some."""
+
+    organization_id: UUID
+    mode: Mode
+    ledger_ids: frozenset[UUID] | None = None
+
+    def sees(self, ledger_id: UUID, mode: Mode) -> bool:
+        return mode is self.mode and (self.ledger_ids is None or ledger_id in self.ledger_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The counter row of a ledger."""
+
+    organization_id: UUID
+    ledger_id: UUID
+    mode: Mode
+    archived: bool
+    last_sequence: int
+    last_recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account's rules and running totals.
+
+    `version` counts its entries, so it is also the sequence of the latest one.
+    `available_floor` is in minor units; None means that available may fall without limit.
+    """
+
+    organization_id: UUID
+    account_id: UUID
+    ledger_id: UUID
+    currency: str
+    exponent: int
+    normal_balance: Direction
+    status: AccountStatus
+    available_floor: int | None
+    version: int
+    balances: Balances
+
+    @property
+    def available(self) -> int:
+        return self.balances.available(self.normal_balance).amount

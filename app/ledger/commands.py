@@ -1,0 +1,293 @@
+"""What a client can ask the writer for, checked as far as the input alone allows.
+
+Commands are values. `fingerprint` is the identity of a command's content: it is stored with the
+idempotency key for ever, so it must never change for an input that was valid once. It is therefore
+a digest of canonical JSON that leaves out every field at its default; a field added later cannot
+disturb the fingerprints of commands that do not use it.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from app.ledger.accounts import Scope
+from app.ledger.amounts import MAX_AMOUNT
+from app.ledger.balances import Direction
+from app.ledger.refusals import Path, ValidationFailed
+
+MAX_ENTRIES = 1000
+MAX_KEY_LENGTH = 255
+MAX_NAME_LENGTH = 255
+MAX_DESCRIPTION_LENGTH = 2000
+MAX_METADATA_BYTES = 16_384
+MAX_METADATA_DEPTH = 8
+
+Metadata = Mapping[str, Any]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL_BUT_LAYOUT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class AmountRange:
+    """Bounds on an amount in minor units; those that are None do not bind."""
+
+    gte: int | None = None
+    gt: int | None = None
+    lte: int | None = None
+    lt: int | None = None
+    eq: int | None = None
+
+    def broken_by(self, amount: int) -> str | None:
+        """The first bound that the amount breaks, such as ">= 100"; None when it keeps them."""
+        if self.eq is not None and amount != self.eq:
+            return f"= {self.eq}"
+        if self.gte is not None and amount < self.gte:
+            return f">= {self.gte}"
+        if self.gt is not None and amount <= self.gt:
+            return f"> {self.gt}"
+        if self.lte is not None and amount > self.lte:
+            return f"<= {self.lte}"
+        if self.lt is not None and amount >= self.lt:
+            return f"< {self.lt}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceCondition:
+    """What must hold of the account's net balances right after the entry."""
+
+    posted: AmountRange | None = None
+    pending: AmountRange | None = None
+    available: AmountRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDraft:
+    """One line to be recorded; `amount` in minor units, above zero.
+
+    `account_version` is the version that the account must have before the whole transaction.
+    """
+
+    account_id: UUID
+    direction: Direction
+    amount: int
+    metadata: Metadata = field(default_factory=dict)
+    condition: BalanceCondition | None = None
+    account_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PostTransaction:
+    """Record a transaction, posted at once or as a hold (`pending`). Times are UTC."""
+
+    scope: Scope
+    transaction_id: UUID
+    ledger_id: UUID
+    idempotency_key: str
+    entries: tuple[EntryDraft, ...]
+    pending: bool = False
+    description: str | None = None
+    external_id: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+    effective_at: datetime | None = None
+    dry_run: bool = False
+
+    def check(self) -> None:
+        """Raise ValidationFailed where the input alone is wrong."""
+        check_key(self.idempotency_key)
+        check_text("externalId", self.external_id, MAX_KEY_LENGTH)
+        check_text("description", self.description, MAX_DESCRIPTION_LENGTH, blank=True)
+        check_metadata(self.metadata, ("input", "metadata"))
+        if not 2 <= len(self.entries) <= MAX_ENTRIES:
+            raise ValidationFailed(
+                message=f"A transaction has from 2 to {MAX_ENTRIES} entries.",
+                path=("input", "entries"),
+            )
+        for index, entry in enumerate(self.entries):
+            check_amount(entry.amount, ("input", "entries", str(index), "amount"))
+            check_metadata(entry.metadata, ("input", "entries", str(index), "metadata"))
+
+    def fingerprint(self) -> bytes:
+        return _digest(
+            "postTransaction",
+            {
+                "entries": [_canonical_entry(entry) for entry in self.entries],
+                "pending": self.pending,
+                "description": self.description,
+                "externalId": self.external_id,
+                "metadata": self.metadata,
+                "effectiveAt": _canonical_time(self.effective_at),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SettleLine:
+    """How much of a hold to settle on one side of one account; `amount` in minor units."""
+
+    account_id: UUID
+    direction: Direction
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleTransaction:
+    """Post a hold: all that is left of it (`lines` is None), or the given part.
+
+    `final` releases what remains afterwards.
+    """
+
+    scope: Scope
+    transaction_id: UUID
+    idempotency_key: str
+    lines: tuple[SettleLine, ...] | None = None
+    final: bool = True
+
+    def check(self) -> None:
+        """Raise ValidationFailed where the input alone is wrong."""
+        check_key(self.idempotency_key)
+        if self.lines is not None and not 2 <= len(self.lines) <= MAX_ENTRIES:
+            raise ValidationFailed(
+                message=f"A settlement has from 2 to {MAX_ENTRIES} entries.",
+                path=("input", "entries"),
+            )
+        for index, line in enumerate(self.lines or ()):
+            check_amount(line.amount, ("input", "entries", str(index), "amount"))
+
+    def fingerprint(self) -> bytes:
+        return _digest(
+            "settleTransaction",
+            {
+                "transactionId": self.transaction_id.hex,
+                "entries": self.lines
+                and [
+                    [line.account_id.hex, line.direction.value, str(line.amount)]
+                    for line in self.lines
+                ],
+                "notFinal": not self.final,
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class VoidTransaction:
+    """Release all that is left of a hold."""
+
+    scope: Scope
+    transaction_id: UUID
+    idempotency_key: str
+    description: str | None = None
+
+    def check(self) -> None:
+        """Raise ValidationFailed where the input alone is wrong."""
+        check_key(self.idempotency_key)
+        check_text("description", self.description, MAX_DESCRIPTION_LENGTH, blank=True)
+
+    def fingerprint(self) -> bytes:
+        return _digest(
+            "voidTransaction",
+            {"transactionId": self.transaction_id.hex, "description": self.description},
+        )
+
+
+Command = PostTransaction | SettleTransaction | VoidTransaction
+
+
+def check_key(key: str) -> None:
+    """An idempotency key is 1 to 255 printable characters."""
+    check_text("idempotencyKey", key, MAX_KEY_LENGTH)
+
+
+def check_text(name: str, text: str | None, longest: int, *, blank: bool = False) -> None:
+    """Refuse a text that is too long, blank (unless allowed), or holds control characters.
+
+    Line breaks and tabs are welcome where blanks are, in descriptions.
+    """
+    if text is None:
+        return
+    path = ("input", name)
+    if len(text) > longest:
+        raise ValidationFailed(message=f"{name} has at most {longest} characters.", path=path)
+    if not blank and not text.strip():
+        raise ValidationFailed(message=f"{name} must not be blank.", path=path)
+    if (_CONTROL_BUT_LAYOUT if blank else _CONTROL).search(text):
+        raise ValidationFailed(message=f"{name} must not hold control characters.", path=path)
+
+
+def check_amount(amount: int, path: Path) -> None:
+    """An entry's amount is from 1 to 10^36 minor units; its direction says which way."""
+    if not 0 < amount <= MAX_AMOUNT:
+        raise ValidationFailed(
+            message="An entry's amount is above zero and at most 10^36.", path=path
+        )
+
+
+def check_metadata(metadata: Metadata, path: Path) -> None:
+    """Metadata is a JSON object of at most 16 KiB and 8 levels, without NUL characters."""
+    if not metadata:
+        return
+    if _depth(metadata) > MAX_METADATA_DEPTH:
+        raise ValidationFailed(
+            message=f"metadata is nested at most {MAX_METADATA_DEPTH} levels deep.", path=path
+        )
+    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES:
+        raise ValidationFailed(
+            message=f"metadata is at most {MAX_METADATA_BYTES} bytes of JSON.", path=path
+        )
+    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValidationFailed(
+            message="metadata must not hold NUL or lone surrogate characters.", path=path
+        )
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, Mapping):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
+def _canonical_entry(entry: EntryDraft) -> list[Any]:
+    extra = {
+        "metadata": entry.metadata,
+        "condition": entry.condition and _canonical_condition(entry.condition),
+        "accountVersion": None if entry.account_version is None else str(entry.account_version),
+    }
+    line = [entry.account_id.hex, entry.direction.value, str(entry.amount)]
+    given = {name: value for name, value in extra.items() if value}
+    return [*line, given] if given else line
+
+
+def _canonical_condition(condition: BalanceCondition) -> dict[str, dict[str, str]]:
+    ranges = {
+        "posted": condition.posted,
+        "pending": condition.pending,
+        "available": condition.available,
+    }
+    return {
+        name: {
+            bound: str(value)
+            for bound in ("gte", "gt", "lte", "lt", "eq")
+            if (value := getattr(amounts, bound)) is not None
+        }
+        for name, amounts in ranges.items()
+        if amounts is not None
+    }
+
+
+def _canonical_time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _digest(kind: str, content: dict[str, Any]) -> bytes:
+    given = {name: value for name, value in content.items() if value}
+    text = json.dumps([kind, given], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,212 @@
+"""Every reason to refuse a command: a closed list, in order of precedence.
+
+A command that breaks several rules is refused for the first one in `PRECEDENCE`; the checks run in
+this order. Codes are stable: clients branch on them. A refusal changes nothing, and its idempotency
+key stays free for the corrected command.
+
+`path` names the input field at fault, such as ("input", "entries", "0", "amount").
+`retryable` says whether the very same command may succeed later without anybody changing it.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+from uuid import UUID
+
+from app.ledger.balances import Direction
+
+Path = tuple[str, ...]
+
+
+@dataclass(eq=False, kw_only=True)
+class Refusal(Exception):  # noqa: N818  a refusal is an answer, not an error
+    """A command was understood and refused; nothing has changed."""
+
+    code: ClassVar[str]
+    retryable: ClassVar[bool] = False
+
+    message: str
+    path: Path = ("input",)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def under(self, *prefix: str) -> Self:
+        """Say that the command stood deeper in the input, as the third of a batch does."""
+        self.path = ("input", *prefix, *self.path[1:])
+        return self
+
+
+@dataclass(eq=False, kw_only=True)
+class ValidationFailed(Refusal):
+    """The input is malformed, whatever the books hold."""
+
+    code = "VALIDATION_FAILED"
+
+
+@dataclass(eq=False, kw_only=True)
+class LedgerNotFound(Refusal):
+    """No ledger of that id is visible to this API key."""
+
+    code = "LEDGER_NOT_FOUND"
+    message: str = "No ledger with this id is visible to the API key."
+    path: Path = ("input", "ledgerId")
+
+
+@dataclass(eq=False, kw_only=True)
+class TransactionNotFound(Refusal):
+    """No transaction of that id is visible to this API key."""
+
+    code = "TRANSACTION_NOT_FOUND"
+    message: str = "No transaction with this id is visible to the API key."
+    path: Path = ("input", "transactionId")
+
+
+@dataclass(eq=False, kw_only=True)
+class AccountNotFound(Refusal):
+    """No account of that id is in the ledger."""
+
+    code = "ACCOUNT_NOT_FOUND"
+    message: str = "The ledger has no account with this id."
+    path: Path = ("input", "accountId")
+
+
+@dataclass(eq=False, kw_only=True)
+class IdempotencyConflict(Refusal):
+    """The key was used in this ledger for a command with another content."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+    message: str = "The idempotency key was already used in this ledger with another input."
+    path: Path = ("input", "idempotencyKey")
+    transaction_id: UUID
+
+
+@dataclass(eq=False, kw_only=True)
+class LedgerArchived(Refusal):
+    """The ledger takes no more writes."""
+
+    code = "LEDGER_ARCHIVED"
+    message: str = "The ledger is archived and takes no more writes."
+    path: Path = ("input", "ledgerId")
+
+
+@dataclass(eq=False, kw_only=True)
+class PendingTransactionsRemain(Refusal):
+    """A ledger with transactions in flight cannot be archived."""
+
+    code = "PENDING_TRANSACTIONS_REMAIN"
+    message: str = "Settle or void the pending transactions first."
+    path: Path = ("input", "ledgerId")
+    pending_transactions: int
+
+
+@dataclass(eq=False, kw_only=True)
+class TransactionNotPending(Refusal):
+    """Only a pending transaction can be settled or voided."""
+
+    code = "TRANSACTION_NOT_PENDING"
+    path: Path = ("input", "transactionId")
+    transaction_id: UUID
+    status: str
+
+
+@dataclass(eq=False, kw_only=True)
+class EntriesUnbalanced(Refusal):
+    """In one currency the debits differ from the credits (minor units)."""
+
+    code = "ENTRIES_UNBALANCED"
+    path: Path = ("input", "entries")
+    currency: str
+    exponent: int
+    debits: int
+    credits: int
+
+
+@dataclass(eq=False, kw_only=True)
+class SettlementExceedsHold(Refusal):
+    """More is to be settled on an account than the hold has left there (minor units)."""
+
+    code = "SETTLEMENT_EXCEEDS_HOLD"
+    path: Path = ("input", "entries")
+    account_id: UUID
+    direction: Direction
+    remaining: int
+    requested: int
+
+
+@dataclass(eq=False, kw_only=True)
+class ExternalIdTaken(Refusal):
+    """The external id belongs to another account or transaction of the ledger."""
+
+    code = "EXTERNAL_ID_TAKEN"
+    path: Path = ("input", "externalId")
+    external_id: str
+
+
+@dataclass(eq=False, kw_only=True)
+class AccountNotOpen(Refusal):
+    """The account is frozen or closed."""
+
+    code = "ACCOUNT_NOT_OPEN"
+    account_id: UUID
+    status: str
+
+
+@dataclass(eq=False, kw_only=True)
+class AccountNotEmpty(Refusal):
+    """An account is closed only with nothing posted (net) and nothing pending."""
+
+    code = "ACCOUNT_NOT_EMPTY"
+    message: str = "The account still has a posted or a pending balance."
+    path: Path = ("input", "accountId")
+    account_id: UUID
+
+
+@dataclass(eq=False, kw_only=True)
+class VersionConflict(Refusal):
+    """The account has had other entries than the client last saw."""
+
+    code = "VERSION_CONFLICT"
+    account_id: UUID
+    expected: int
+    actual: int
+
+
+@dataclass(eq=False, kw_only=True)
+class InsufficientFunds(Refusal):
+    """The entry would take available below the account's floor (minor units)."""
+
+    code = "INSUFFICIENT_FUNDS"
+    account_id: UUID
+    available: int
+    required: int
+
+
+@dataclass(eq=False, kw_only=True)
+class ConditionFailed(Refusal):
+    """A balance condition of an entry does not hold after that entry (minor units)."""
+
+    code = "CONDITION_FAILED"
+    account_id: UUID
+    balance: str
+    expected: str
+    actual: int
+
+
+PRECEDENCE: tuple[type[Refusal], ...] = (
+    ValidationFailed,
+    LedgerNotFound,
+    TransactionNotFound,
+    IdempotencyConflict,
+    LedgerArchived,
+    PendingTransactionsRemain,
+    AccountNotFound,
+    TransactionNotPending,
+    EntriesUnbalanced,
+    SettlementExceedsHold,
+    ExternalIdTaken,
+    AccountNotOpen,
+    AccountNotEmpty,
+    VersionConflict,
+    InsufficientFunds,
+    ConditionFailed,
+)
