@@ -1,0 +1,423 @@
+"""The tables: the one description of storage, from top to bottom.
+
+Every primary, unique and foreign key begins with `organization_id`, and so does every statement's
+WHERE: a row of one tenant cannot point at a row of another, and the tables can be distributed or
+partitioned by organization as they stand. Ids are UUIDv7, so order of id is order of creation.
+
+Three shapes carry the money:
+
+    accounts            rules and four running totals; changed only by the writer
+    transactions        numbered 1, 2, 3 … in their ledger
+    entries             append-only; a line of one transaction on one account
+
+An entry has no id of its own: it is (organization, account, sequence), and its transaction is
+(organization, ledger, transaction sequence), which makes the database itself hold that account,
+entry and transaction are of one ledger.
+
+What the tables cannot say (append-only, balanced entries, roles) is in the migrations, as triggers
+and grants. All amounts are whole minor units; all times are UTC.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlmodel import Field, SQLModel
+
+from app.ledger.accounts import AccountStatus, Mode
+from app.ledger.amounts import MAX_AMOUNT
+from app.ledger.balances import Direction, Effect
+from app.ledger.transactions import EventKind, TransactionStatus
+
+Moment = TIMESTAMP(timezone=True)
+Amount = Numeric(37, 0)
+Total = Numeric(60, 0)
+"""Room for 10^24 entries of the largest amount."""
+
+SQLModel.metadata.naming_convention = {
+    "pk": "%(table_name)s_pkey",
+    "ck": "%(table_name)s_%(constraint_name)s",
+}
+
+
+def one_of(column: str, members: Any) -> CheckConstraint:
+    """A column that holds one of an enumeration's values."""
+    values = ", ".join(f"'{member.value}'" for member in members)
+    return CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+class Organization(SQLModel, table=True):
+    """A tenant. Nothing crosses it."""
+
+    __tablename__: ClassVar[str] = "organizations"
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    name: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=Moment)
+
+
+class ApiKey(SQLModel, table=True):
+    """A credential. The secret itself is never stored, only its SHA-256."""
+
+    __tablename__: ClassVar[str] = "api_keys"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id"], ["organizations.organization_id"], name="api_keys_organization"
+        ),
+        # How a request finds its key: the token names the organization and the secret.
+        Index("api_keys_secret", "organization_id", "secret_hash", unique=True),
+        one_of("mode", Mode),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    api_key_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    name: str = Field(sa_type=Text)
+    mode: str = Field(sa_type=Text)
+    scopes: list[str] = Field(sa_type=ARRAY(Text))
+    ledger_restricted: bool  # whether only the ledgers of api_key_ledgers are visible
+    secret_hash: bytes = Field(sa_type=LargeBinary)
+    hint: str = Field(sa_type=Text)  # the token's first and last characters, to tell keys apart
+    created_at: datetime = Field(sa_type=Moment)
+    expires_at: datetime | None = Field(sa_type=Moment)
+    revoked_at: datetime | None = Field(sa_type=Moment)
+
+
+class ApiKeyLedger(SQLModel, table=True):
+    """A ledger that a restricted key may see."""
+
+    __tablename__: ClassVar[str] = "api_key_ledgers"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "api_key_id"],
+            ["api_keys.organization_id", "api_keys.api_key_id"],
+            name="api_key_ledgers_api_key",
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id"],
+            ["ledgers.organization_id", "ledgers.ledger_id"],
+            name="api_key_ledgers_ledger",
+        ),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    api_key_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid, primary_key=True)
+
+
+class Ledger(SQLModel, table=True):
+    """A closed book, and the counter that numbers its transactions.
+
+    Whoever posts holds this row's lock until commit, which makes sequence order commit order and
+    recorded time non-decreasing.
+    """
+
+    __tablename__: ClassVar[str] = "ledgers"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id"], ["organizations.organization_id"], name="ledgers_organization"
+        ),
+        one_of("mode", Mode),
+        CheckConstraint("last_sequence >= 0", name="last_sequence"),
+        {"postgresql_with": {"fillfactor": 70}},  # the counter changes in place (HOT)
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    name: str = Field(sa_type=Text)
+    description: str | None = Field(sa_type=Text)
+    mode: str = Field(sa_type=Text)
+    metadata_: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
+    created_at: datetime = Field(sa_type=Moment)
+    archived_at: datetime | None = Field(sa_type=Moment)
+    last_sequence: int = Field(sa_type=BigInteger)
+    last_recorded_at: datetime = Field(sa_type=Moment)
+
+
+class Currency(SQLModel, table=True):
+    """A currency that a ledger has accounts in; it has one exponent there, for ever."""
+
+    __tablename__: ClassVar[str] = "currencies"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id"],
+            ["ledgers.organization_id", "ledgers.ledger_id"],
+            name="currencies_ledger",
+        ),
+        # Lets accounts refer to the code together with its exponent.
+        Index(
+            "currencies_exponent",
+            "organization_id",
+            "ledger_id",
+            "code",
+            "exponent",
+            unique=True,
+        ),
+        CheckConstraint("exponent BETWEEN 0 AND 36", name="exponent"),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    code: str = Field(sa_type=Text, primary_key=True)
+    exponent: int = Field(sa_type=SmallInteger)
+
+
+class Account(SQLModel, table=True):
+    """An account: its rules, and its totals after its latest entry.
+
+    `version` counts the entries. `floor_version` is the version at which the present floor was set:
+    every later entry kept it.
+    """
+
+    __tablename__: ClassVar[str] = "accounts"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "currency", "exponent"],
+            [
+                "currencies.organization_id",
+                "currencies.ledger_id",
+                "currencies.code",
+                "currencies.exponent",
+            ],
+            name="accounts_currency",
+        ),
+        # A ledger's accounts in order of creation; entries refer to it to stay in their ledger.
+        Index("accounts_ledger", "organization_id", "ledger_id", "account_id", unique=True),
+        # A ledger's accounts in order of name.
+        Index("accounts_name", "organization_id", "ledger_id", "name", "account_id"),
+        Index(
+            "accounts_external_id",
+            "organization_id",
+            "ledger_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id IS NOT NULL"),
+        ),
+        # Filters by metadata containment.
+        Index(
+            "accounts_metadata",
+            "metadata",
+            postgresql_using="gin",
+            postgresql_ops={"metadata": "jsonb_path_ops"},
+            postgresql_where=text("metadata <> '{}'::jsonb"),
+        ),
+        one_of("normal_balance", Direction),
+        one_of("status", AccountStatus),
+        CheckConstraint(
+            "least(posted_debits, posted_credits, pending_debits, pending_credits) >= 0",
+            name="totals",
+        ),
+        {"postgresql_with": {"fillfactor": 50}},  # totals change in place (HOT)
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    account_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid)
+    name: str = Field(sa_type=Text)
+    description: str | None = Field(sa_type=Text)
+    external_id: str | None = Field(sa_type=Text)
+    normal_balance: str = Field(sa_type=Text)
+    currency: str = Field(sa_type=Text)
+    exponent: int = Field(sa_type=SmallInteger)
+    status: str = Field(sa_type=Text)
+    available_floor: int | None = Field(sa_type=Amount)
+    floor_version: int = Field(sa_type=BigInteger)
+    metadata_: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
+    created_at: datetime = Field(sa_type=Moment)
+    version: int = Field(sa_type=BigInteger)
+    posted_debits: int = Field(sa_type=Total)
+    posted_credits: int = Field(sa_type=Total)
+    pending_debits: int = Field(sa_type=Total)
+    pending_credits: int = Field(sa_type=Total)
+
+
+class Transaction(SQLModel, table=True):
+    """A transaction's head and present state; what it did to accounts is in its entries."""
+
+    __tablename__: ClassVar[str] = "transactions"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id"],
+            ["ledgers.organization_id", "ledgers.ledger_id"],
+            name="transactions_ledger",
+        ),
+        # A ledger's transactions in commit order; entries and events refer to it.
+        Index("transactions_sequence", "organization_id", "ledger_id", "sequence", unique=True),
+        # A ledger's transactions by the time at which they happened in the world.
+        Index(
+            "transactions_effective_at", "organization_id", "ledger_id", "effective_at", "sequence"
+        ),
+        Index(
+            "transactions_external_id",
+            "organization_id",
+            "ledger_id",
+            "external_id",
+            unique=True,
+            postgresql_where=text("external_id IS NOT NULL"),
+        ),
+        # What is in flight; few rows beside what is done.
+        Index(
+            "transactions_pending",
+            "organization_id",
+            "ledger_id",
+            "sequence",
+            postgresql_where=text("status = 'pending'"),
+        ),
+        # Filters by metadata containment.
+        Index(
+            "transactions_metadata",
+            "metadata",
+            postgresql_using="gin",
+            postgresql_ops={"metadata": "jsonb_path_ops"},
+            postgresql_where=text("metadata <> '{}'::jsonb"),
+        ),
+        one_of("status", TransactionStatus),
+        CheckConstraint("sequence >= 1", name="sequence"),
+        CheckConstraint(
+            "(posted_at IS NOT NULL) = (status = 'posted')"
+            " AND (voided_at IS NOT NULL) = (status = 'voided')",
+            name="times",
+        ),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    transaction_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid)
+    sequence: int = Field(sa_type=BigInteger)
+    status: str = Field(sa_type=Text)
+    description: str | None = Field(sa_type=Text)
+    external_id: str | None = Field(sa_type=Text)
+    metadata_: dict[str, Any] = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
+    effective_at: datetime = Field(sa_type=Moment)
+    created_at: datetime = Field(sa_type=Moment)
+    posted_at: datetime | None = Field(sa_type=Moment)
+    voided_at: datetime | None = Field(sa_type=Moment)
+
+
+class TransactionEvent(SQLModel, table=True):
+    """One accepted command and what it did to its transaction. Append-only.
+
+    The unique key on the idempotency key is the promise of "exactly once"; it is kept for ever.
+    """
+
+    __tablename__: ClassVar[str] = "transaction_events"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "transaction_sequence"],
+            ["transactions.organization_id", "transactions.ledger_id", "transactions.sequence"],
+            name="transaction_events_transaction",
+        ),
+        Index(
+            "transaction_events_idempotency_key",
+            "organization_id",
+            "ledger_id",
+            "idempotency_key",
+            unique=True,
+        ),
+        one_of("kind", EventKind),
+        CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint"),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    transaction_sequence: int = Field(sa_type=BigInteger, primary_key=True)
+    number: int = Field(sa_type=Integer, primary_key=True)  # 1 made the transaction
+    kind: str = Field(sa_type=Text)
+    idempotency_key: str = Field(sa_type=Text)
+    fingerprint: bytes = Field(sa_type=LargeBinary)  # SHA-256 of the command's content
+    description: str | None = Field(sa_type=Text)
+    recorded_at: datetime = Field(sa_type=Moment)
+
+
+class Entry(SQLModel, table=True):
+    """One line on one account, with the account's totals after it. Append-only.
+
+    Any past state of an account is one row of this table: its latest entry at that time.
+    """
+
+    __tablename__: ClassVar[str] = "entries"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "account_id"],
+            ["accounts.organization_id", "accounts.ledger_id", "accounts.account_id"],
+            name="entries_account",
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "transaction_sequence"],
+            ["transactions.organization_id", "transactions.ledger_id", "transactions.sequence"],
+            name="entries_transaction",
+        ),
+        # A transaction's lines, and all entries of a ledger in commit order.
+        Index(
+            "entries_line",
+            "organization_id",
+            "ledger_id",
+            "transaction_sequence",
+            "line",
+            unique=True,
+        ),
+        # The holds of an account; joined with transactions_pending it gives those in flight.
+        Index(
+            "entries_holds",
+            "organization_id",
+            "account_id",
+            "transaction_sequence",
+            postgresql_where=text("effect = 'hold'"),
+        ),
+        one_of("direction", Direction),
+        one_of("effect", Effect),
+        CheckConstraint(f"amount > 0 AND amount <= {MAX_AMOUNT}", name="amount"),
+        CheckConstraint("sequence >= 1 AND line >= 1 AND event >= 1", name="numbers"),
+        CheckConstraint(
+            "least(posted_debits, posted_credits, pending_debits, pending_credits) >= 0",
+            name="totals",
+        ),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    account_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    sequence: int = Field(sa_type=BigInteger, primary_key=True)  # 1, 2, 3 … in the account
+    ledger_id: UUID = Field(sa_type=Uuid)
+    transaction_sequence: int = Field(sa_type=BigInteger)
+    effective_at: datetime = Field(sa_type=Moment)
+    recorded_at: datetime = Field(sa_type=Moment)
+    line: int = Field(sa_type=Integer)  # 1, 2, 3 … in the transaction
+    event: int = Field(sa_type=Integer)  # the transaction's event that brought it about
+    direction: str = Field(sa_type=Text)
+    effect: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=Amount)
+    posted_debits: int = Field(sa_type=Total)
+    posted_credits: int = Field(sa_type=Total)
+    pending_debits: int = Field(sa_type=Total)
+    pending_credits: int = Field(sa_type=Total)
+    metadata_: dict[str, Any] | None = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
+
+
+def table_of(model: type[SQLModel]) -> Table:
+    """The SQLAlchemy table behind a model, to build statements from."""
+    return SQLModel.metadata.tables[str(model.__tablename__)]
+
+
+organizations = table_of(Organization)
+api_keys = table_of(ApiKey)
+api_key_ledgers = table_of(ApiKeyLedger)
+ledgers = table_of(Ledger)
+currencies = table_of(Currency)
+accounts = table_of(Account)
+transactions = table_of(Transaction)
+transaction_events = table_of(TransactionEvent)
+entries = table_of(Entry)
