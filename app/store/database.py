@@ -1,0 +1,192 @@
+"""Connections of one process, and the one consistent view that an operation reads.
+
+A query operation may run several statements, one a level. They share one connection and one
+REPEATABLE READ transaction, so that an answer is a single moment of the books: balances never
+disagree with the entries beside them, however many postings commit meanwhile.
+
+Sessions take the role `ledgers_app` as a start-up option, with time limits and UTC. A pooler in
+transaction mode refuses such options, which is right: session state would leak between clients.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, LiteralString
+
+import orjson
+from psycopg import AsyncConnection, IsolationLevel
+from psycopg.adapt import AdaptersMap, Buffer, Loader
+from psycopg.conninfo import make_conninfo
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool
+from sqlalchemy import ClauseElement
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+MINIMUM_VERSION = 15
+UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+KEYED_PLANS = {
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "join_collapse_limit": 1,
+    "jit": "off",
+}
+"""The writer's statements, and the foreign-key checks behind them, are look-ups by full key, written
+in the order in which they should run. On a young table without statistics the planner guesses
+otherwise, and keeps the quadratic plan while the table grows (seen: 15 s for a batch of 1,000)."""
+
+Connection = AsyncConnection[tuple[Any, ...]]
+Row = tuple[Any, ...]
+
+_dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+
+class UnsafeDatabase(Exception):  # noqa: N818  a state of affairs
+    """The database would lose or refuse what we promise to keep; the message says what to do."""
+
+
+class _WholeNumber(Loader):
+    """Every numeric column here is a whole number, so it is loaded as an int."""
+
+    def load(self, data: Buffer) -> int:
+        return int(bytes(data))
+
+
+def sql(statement: ClauseElement) -> LiteralString:
+    """The text of a built statement, with named psycopg placeholders and casts."""
+    return str(statement.compile(dialect=_dialect))
+
+
+def connection_info(url: str, *, statement_seconds: float, **more: str | int) -> str:
+    """Add the session's role, limits, time zone and further settings to a database address."""
+    milliseconds = int(statement_seconds * 1000)
+    options = {
+        "role": "ledgers_app",
+        "timezone": "UTC",
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": 4 * milliseconds,
+        "client_connection_check_interval": 1000,
+        **more,
+    }
+    return make_conninfo(
+        url,
+        application_name="ledgers",
+        options=" ".join(f"-c {name}={value}" for name, value in options.items()),
+    )
+
+
+class Database:
+    """Two small pools: one that can only read, one for short writes. Balances go by the writer."""
+
+    def __init__(self, url: str, *, pool_size: int, statement_seconds: float) -> None:
+        self.connection_info = connection_info(url, statement_seconds=statement_seconds)
+        self._writer_info = connection_info(url, statement_seconds=statement_seconds, **KEYED_PLANS)
+        self._reading = self._pool(pool_size, self._configure_reading)
+        self._writing = self._pool(max(1, pool_size // 2), _configure)
+
+    async def open(self, *, allow_unsafe_durability: bool = False) -> None:
+        """Connect. Raises UnsafeDatabase where acknowledged postings could be lost."""
+        connection = await self.connect()
+        async with connection:
+            await _refuse_unsafe(connection, allow_unsafe_durability=allow_unsafe_durability)
+        await asyncio.gather(
+            self._reading.open(wait=True, timeout=30), self._writing.open(wait=True, timeout=30)
+        )
+
+    async def close(self) -> None:
+        await asyncio.gather(self._reading.close(), self._writing.close())
+
+    async def connect(self) -> Connection:
+        """A connection of one's own, in autocommit mode; the writer lives on one."""
+        connection = await AsyncConnection.connect(self._writer_info, autocommit=True)
+        await _configure(connection)
+        return connection
+
+    def writing(self) -> AbstractAsyncContextManager[Connection]:
+        """A transaction that commits when the block ends and rolls back when it raises."""
+        return self._writing.connection()
+
+    def snapshot(self) -> "Snapshot":
+        """One consistent view; nothing is opened before its first statement."""
+        return Snapshot(self._reading)
+
+    async def ping(self) -> None:
+        """Raise unless the database answers."""
+        async with self._reading.connection(timeout=2) as connection:
+            await connection.execute("SELECT 1")
+
+    def _pool(self, size: int, configure: Any) -> AsyncConnectionPool[Connection]:
+        return AsyncConnectionPool(
+            self.connection_info,
+            min_size=1,
+            max_size=size,
+            open=False,
+            configure=configure,
+            name="ledgers",
+        )
+
+    async def _configure_reading(self, connection: Connection) -> None:
+        await _configure(connection)
+        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        await connection.set_read_only(True)
+
+
+class Snapshot:
+    """A REPEATABLE READ, read-only transaction on one connection, opened when first used.
+
+    Statements of sibling fields take turns. `statements` counts them.
+    """
+
+    def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
+        self._pool = pool
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+        self.statements = 0
+
+    async def rows(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        """Run one statement and return all its rows."""
+        async with self._turn:
+            if self._connection is None:
+                self._connection = await self._pool.getconn()
+            self.statements += 1
+            cursor = await self._connection.execute(statement, parameters)
+            return await cursor.fetchall()
+
+    async def close(self) -> None:
+        """End the transaction and hand the connection back."""
+        async with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await self._pool.putconn(connection)
+
+
+async def _configure(connection: Connection) -> None:
+    connection.prepare_threshold = 2
+    _adapt(connection.adapters)
+
+
+def _adapt(adapters: AdaptersMap) -> None:
+    adapters.register_loader("numeric", _WholeNumber)
+    set_json_loads(orjson.loads, adapters)
+    set_json_dumps(orjson.dumps, adapters)
+
+
+async def _refuse_unsafe(connection: Connection, *, allow_unsafe_durability: bool) -> None:
+    version = connection.info.server_version // 10_000
+    if version < MINIMUM_VERSION:
+        raise UnsafeDatabase(f"PostgreSQL {version} is too old: {MINIMUM_VERSION} or newer.")
+    rows = await connection.execute(
+        "SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s)",
+        {"names": list(UNSAFE)},
+    )
+    unsafe = sorted(
+        f"{name} = {value}" for name, value in await rows.fetchall() if UNSAFE[name] == value
+    )
+    if unsafe and not allow_unsafe_durability:
+        raise UnsafeDatabase(
+            f"the database has {', '.join(unsafe)}: a power cut could lose acknowledged postings."
+            " Turn it on, or set LEDGERS_ALLOW_UNSAFE_DURABILITY=true if the data may be lost."
+        )

@@ -1,0 +1,194 @@
+"""The writer: the only way that balances change.
+
+One task in each process takes what is waiting, up to a limit, and runs it as one batch, that is one
+commit. Groups that arrive while a batch is in flight form the next one; a lone group is a batch of
+one and waits for nobody. So the commit rate stays what the disk gives, and the size of the batches
+follows the load.
+
+Failure is answered in three steps. What may pass (a deadlock, a serialization failure, a lock time
+limit, a lost connection) is run again, a bounded number of times; idempotency keys make that safe
+even where the lost connection leaves a commit in doubt, for the second run finds the keys of the
+first, and waits on the ledger's lock while the first is still at work. A batch that keeps failing
+is then run group by group, so that one poisonous group cannot fail its neighbours. What still fails
+alone is raised to the caller: `Unavailable` when trying again later is right.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psycopg
+import structlog
+from psycopg import errors
+
+from app.ledger.commands import Command
+from app.ledger.posting import Decision
+from app.ledger.refusals import Refusal
+from app.store.database import Connection, Database
+from app.store.posting import Answer, Group, post
+
+ATTEMPTS = 4
+FIRST_PAUSE_SECONDS = 0.05
+PASSING = (
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+    errors.QueryCanceled,
+    errors.UniqueViolation,
+    errors.CannotConnectNow,
+    errors.TooManyConnections,
+    errors.AdminShutdown,
+    errors.CrashShutdown,
+    errors.ReadOnlySqlTransaction,
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Unavailable(Exception):  # noqa: N818  a state of affairs
+    """The database cannot be reached; nothing is known to be written. Send the same again."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    group: Group
+    answer: asyncio.Future[Answer]
+
+
+@dataclass(slots=True)
+class Writer:
+    """Takes groups of commands and answers each once it is committed or refused."""
+
+    database: Database
+    max_batch: int
+    batches: int = 0
+    _queue: deque[_Waiting] = field(default_factory=deque)
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    _closing: bool = False
+    _connection: Connection | None = None
+    _task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="writer")
+
+    async def stop(self) -> None:
+        """Finish what is waiting, then close the connection."""
+        self._closing = True
+        self._arrived.set()
+        if self._task is not None:
+            await self._task
+        await self._disconnect()
+
+    async def write(self, command: Command) -> Decision:
+        """Run one command. Raises its Refusal, or Unavailable."""
+        (decision,) = await self.write_together((command,))
+        return decision
+
+    async def write_together(self, commands: Sequence[Command]) -> list[Decision]:
+        """Run commands all or none. Raises the Refusal of the first that is refused."""
+        answer = await self.submit(commands)
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
+
+    def submit(self, commands: Sequence[Command]) -> asyncio.Future[Answer]:
+        """Queue one group; commands must have passed their own `check`."""
+        if self._closing:
+            raise Unavailable("the server is shutting down")
+        waiting = _Waiting(Group(tuple(commands)), asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._arrived.set()
+        return waiting.answer
+
+    async def _run(self) -> None:
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            batch = self._next_batch()
+            self.batches += 1
+            await self._answer(batch)
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        size = 0
+        while self._queue:
+            size += len(self._queue[0].group.commands)
+            if batch and size > self.max_batch:
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    async def _answer(self, batch: list[_Waiting]) -> None:
+        try:
+            answers = await self._attempt([waiting.group for waiting in batch])
+        except Exception as fault:  # noqa: BLE001  whatever it is, the caller must hear of it
+            if len(batch) > 1:
+                log.warning("batch_split", size=len(batch), **_describe(fault))
+                for waiting in batch:
+                    await self._answer([waiting])
+            elif not batch[0].answer.done():
+                batch[0].answer.set_exception(_for_caller(fault))
+            return
+        for waiting, answer in zip(batch, answers, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+
+    async def _attempt(self, groups: list[Group]) -> list[Answer]:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await post(await self._connected(), groups)
+            except psycopg.Error as fault:
+                await self._recover()
+                if attempt == ATTEMPTS or not _may_pass(fault):
+                    raise
+                log.info("batch_retried", attempt=attempt, size=len(groups), **_describe(fault))
+                await asyncio.sleep(FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
+            except BaseException:
+                await self._recover()
+                raise
+        raise AssertionError("unreachable")
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await self.database.connect()
+        return self._connection
+
+    async def _recover(self) -> None:
+        """Leave no transaction open: roll back, or drop the connection."""
+        if self._connection is None:
+            return
+        try:
+            await self._connection.rollback()
+        except psycopg.Error:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                await connection.close()
+
+
+def _may_pass(fault: psycopg.Error) -> bool:
+    lost = isinstance(fault, psycopg.OperationalError) and fault.sqlstate is None
+    return lost or isinstance(fault, PASSING)
+
+
+def _for_caller(fault: Exception) -> Exception:
+    if isinstance(fault, psycopg.Error) and _may_pass(fault):
+        unavailable = Unavailable("the database did not take the write")
+        unavailable.__cause__ = fault
+        return unavailable
+    return fault
+
+
+def _describe(fault: Exception) -> dict[str, str | None]:
+    """What may be logged of a database fault: never its message, which quotes values."""
+    return {"fault": type(fault).__name__, "sqlstate": getattr(fault, "sqlstate", None)}
