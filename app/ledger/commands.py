@@ -26,9 +26,11 @@ MAX_NAME_LENGTH = 255
 MAX_DESCRIPTION_LENGTH = 2000
 MAX_METADATA_BYTES = 16_384
 MAX_METADATA_DEPTH = 8
+MAX_METADATA_NUMBER = 2**63
 
 Metadata = Mapping[str, Any]
 
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_LAYOUT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -229,30 +231,37 @@ def check_amount(amount: int, path: Path) -> None:
 
 
 def check_metadata(metadata: Metadata, path: Path) -> None:
-    """Metadata is a JSON object of at most 16 KiB and 8 levels, without NUL characters."""
+    """Metadata is a JSON object of at most 16 KiB and 8 levels.
+
+    Texts hold neither NUL nor lone surrogates, which PostgreSQL cannot store. Numbers stay below
+    2^63 in size: readers of JSON disagree about larger ones, so those are written as strings.
+    """
     if not metadata:
         return
-    if _depth(metadata) > MAX_METADATA_DEPTH:
-        raise ValidationFailed(
-            message=f"metadata is nested at most {MAX_METADATA_DEPTH} levels deep.", path=path
-        )
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES:
-        raise ValidationFailed(
-            message=f"metadata is at most {MAX_METADATA_BYTES} bytes of JSON.", path=path
-        )
-    if "\\u0000" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise ValidationFailed(
-            message="metadata must not hold NUL or lone surrogate characters.", path=path
-        )
+    fault = _fault_in_json(metadata, MAX_METADATA_DEPTH)
+    if (
+        fault is None
+        and len(json.dumps(metadata, ensure_ascii=False).encode()) > MAX_METADATA_BYTES
+    ):
+        fault = f"is at most {MAX_METADATA_BYTES} bytes of JSON"
+    if fault is not None:
+        raise ValidationFailed(message=f"metadata {fault}.", path=path)
 
 
-def _depth(value: Any) -> int:
+def _fault_in_json(value: Any, levels: int) -> str | None:
+    if isinstance(value, str):
+        return "must not hold NUL or lone surrogates" if _UNSTORABLE.search(value) else None
+    if isinstance(value, int | float) and not abs(value) < MAX_METADATA_NUMBER:
+        return "holds only numbers below 2^63; write larger ones as strings"
     if isinstance(value, Mapping):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
+        inner: list[Any] = [*value.keys(), *value.values()]
+    elif isinstance(value, list):
+        inner = value
+    else:
+        return None
+    if levels == 0:
+        return f"is nested at most {MAX_METADATA_DEPTH} levels deep"
+    return next((fault for item in inner if (fault := _fault_in_json(item, levels - 1))), None)
 
 
 def _canonical_entry(entry: EntryDraft) -> list[Any]:

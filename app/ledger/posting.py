@@ -304,7 +304,7 @@ def _change_hold(
     released: Mapping[_Side, int],
     now: datetime,
 ) -> Recorded:
-    """Settle and release parts of a hold; with nothing left it is POSTED, or VOIDED if nothing was."""
+    """Settle and release parts of a hold; with nothing left it is POSTED, or else VOIDED."""
     hold, ledger = found.hold, found.ledger
     recorded_at = max(now, ledger.last_recorded_at)
     event = Event(
