@@ -11,7 +11,7 @@ transaction mode refuses such options, which is right: session state would leak 
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, LiteralString
+from typing import Any
 
 import orjson
 from psycopg import AsyncConnection, IsolationLevel
@@ -22,10 +22,12 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+from app.ledger.accounts import Scope
+
 MINIMUM_VERSION = 15
 UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
-KEYED_PLANS = {
+KEYED_PLANS: dict[str, str | int] = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
@@ -33,9 +35,9 @@ KEYED_PLANS = {
     "join_collapse_limit": 1,
     "jit": "off",
 }
-"""The writer's statements, and the foreign-key checks behind them, are look-ups by full key, written
-in the order in which they should run. On a young table without statistics the planner guesses
-otherwise, and keeps the quadratic plan while the table grows (seen: 15 s for a batch of 1,000)."""
+"""The writer's statements, and the foreign-key checks behind them, are look-ups by full key, in the
+order in which they should run. On a young table without statistics the planner guesses otherwise,
+and keeps the quadratic plan while the table grows (seen: 15 s for a batch of 1,000)."""
 
 Connection = AsyncConnection[tuple[Any, ...]]
 Row = tuple[Any, ...]
@@ -54,7 +56,7 @@ class _WholeNumber(Loader):
         return int(bytes(data))
 
 
-def sql(statement: ClauseElement) -> LiteralString:
+def sql(statement: ClauseElement) -> str:
     """The text of a built statement, with named psycopg placeholders and casts."""
     return str(statement.compile(dialect=_dialect))
 
@@ -109,9 +111,9 @@ class Database:
         """A transaction that commits when the block ends and rolls back when it raises."""
         return self._writing.connection()
 
-    def snapshot(self) -> "Snapshot":
+    def snapshot(self, scope: Scope) -> "Snapshot":
         """One consistent view; nothing is opened before its first statement."""
-        return Snapshot(self._reading)
+        return Snapshot(self._reading, scope)
 
     async def ping(self) -> None:
         """Raise unless the database answers."""
@@ -135,24 +137,34 @@ class Database:
 
 
 class Snapshot:
-    """A REPEATABLE READ, read-only transaction on one connection, opened when first used.
+    """What one API key sees at one moment: a REPEATABLE READ, read-only transaction.
 
-    Statements of sibling fields take turns. `statements` counts them.
+    It is opened by its first statement and lives on one connection; statements of sibling fields
+    take turns. The organization, mode and ledgers of the key are parameters of every statement,
+    added here, so no caller can ask for another tenant's rows. `statements` counts them.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Connection], scope: Scope) -> None:
+        self.scope = scope
+        self.statements = 0
         self._pool = pool
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
-        self.statements = 0
+        self._tenancy = {
+            "organization": scope.organization_id,
+            "mode": scope.mode.value,
+            "restricted": scope.ledger_ids is not None,
+            "ledgers": list(scope.ledger_ids or ()),
+        }
 
-    async def rows(self, statement: LiteralString, parameters: Mapping[str, Any]) -> Sequence[Row]:
+    async def rows(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         """Run one statement and return all its rows."""
+        assert "%(organization)s" in statement, "a statement must filter on the organization"
         async with self._turn:
             if self._connection is None:
                 self._connection = await self._pool.getconn()
             self.statements += 1
-            cursor = await self._connection.execute(statement, parameters)
+            cursor = await self._connection.execute(statement, {**parameters, **self._tenancy})
             return await cursor.fetchall()
 
     async def close(self) -> None:

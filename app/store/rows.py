@@ -1,0 +1,263 @@
+"""What reading gives: one immutable row a thing, and the statements that fetch it.
+
+Amounts are whole minor units (int), times are UTC, enumerations their stored text. Listings are
+named for what they list, look-ups `<what>_by_<key>`.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, literal_column, select
+
+from app.store.reading import Listing, Lookup, of_organization, visible
+from app.store.tables import (
+    accounts,
+    entries,
+    ledgers,
+    transaction_events,
+    transactions,
+)
+
+
+class LedgerRow(NamedTuple):
+    """A ledger."""
+
+    ledger_id: UUID
+    name: str
+    description: str | None
+    mode: str
+    metadata: dict[str, Any]
+    created_at: datetime
+    archived_at: datetime | None
+
+
+class AccountRow(NamedTuple):
+    """An account with its totals after its latest entry."""
+
+    account_id: UUID
+    ledger_id: UUID
+    name: str
+    description: str | None
+    external_id: str | None
+    normal_balance: str
+    currency: str
+    exponent: int
+    status: str
+    available_floor: int | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    version: int
+    posted_debits: int
+    posted_credits: int
+    pending_debits: int
+    pending_credits: int
+
+
+class TransactionRow(NamedTuple):
+    """A transaction in its present state."""
+
+    transaction_id: UUID
+    ledger_id: UUID
+    sequence: int
+    status: str
+    description: str | None
+    external_id: str | None
+    metadata: dict[str, Any]
+    effective_at: datetime
+    created_at: datetime
+    posted_at: datetime | None
+    voided_at: datetime | None
+
+
+class EventRow(NamedTuple):
+    """One accepted command of a transaction."""
+
+    number: int
+    kind: str
+    idempotency_key: str
+    description: str | None
+    recorded_at: datetime
+
+
+class EntryRow(NamedTuple):
+    """One entry with the account's totals after it, and what it takes to read them."""
+
+    account_id: UUID
+    sequence: int
+    ledger_id: UUID
+    transaction_sequence: int
+    line: int
+    direction: str
+    effect: str
+    amount: int
+    posted_debits: int
+    posted_credits: int
+    pending_debits: int
+    pending_credits: int
+    effective_at: datetime
+    recorded_at: datetime
+    metadata: dict[str, Any] | None
+    normal_balance: str
+    currency: str
+    exponent: int
+
+
+def _columns(row: Any, table: FromClause) -> Select[Any]:
+    return select(*(table.c[name] for name in row._fields))
+
+
+_ledger = _columns(LedgerRow, ledgers)
+_account = _columns(AccountRow, accounts)
+_transaction = _columns(TransactionRow, transactions)
+_event = _columns(EventRow, transaction_events)
+_entry = select(
+    *(entries.c[name] for name in EntryRow._fields if name in entries.c),
+    accounts.c.normal_balance,
+    accounts.c.currency,
+    accounts.c.exponent,
+).join_from(
+    entries,
+    accounts,
+    and_(
+        accounts.c.organization_id == entries.c.organization_id,
+        accounts.c.account_id == entries.c.account_id,
+    ),
+)
+
+# ---- by key --------------------------------------------------------------------------------------
+
+ledgers_by_id = Lookup(LedgerRow, _ledger, ledgers, (ledgers.c.ledger_id,))
+accounts_by_id = Lookup(AccountRow, _account, accounts, (accounts.c.account_id,))
+accounts_by_external_id = Lookup(
+    AccountRow, _account, accounts, (accounts.c.ledger_id, accounts.c.external_id)
+)
+transactions_by_id = Lookup(
+    TransactionRow, _transaction, transactions, (transactions.c.transaction_id,)
+)
+transactions_by_sequence = Lookup(
+    TransactionRow, _transaction, transactions, (transactions.c.ledger_id, transactions.c.sequence)
+)
+transactions_by_external_id = Lookup(
+    TransactionRow,
+    _transaction,
+    transactions,
+    (transactions.c.ledger_id, transactions.c.external_id),
+)
+transactions_by_idempotency_key = Lookup(
+    TransactionRow,
+    _transaction.join_from(
+        transactions,
+        transaction_events,
+        and_(
+            transaction_events.c.organization_id == transactions.c.organization_id,
+            transaction_events.c.ledger_id == transactions.c.ledger_id,
+            transaction_events.c.transaction_sequence == transactions.c.sequence,
+        ),
+    ),
+    transactions,
+    (transactions.c.ledger_id, transaction_events.c.idempotency_key),
+)
+events_by_transaction = Lookup(
+    EventRow,
+    _event,
+    transaction_events,
+    (transaction_events.c.ledger_id, transaction_events.c.transaction_sequence),
+    (transaction_events.c.number,),
+)
+entries_by_id = Lookup(EntryRow, _entry, entries, (entries.c.account_id, entries.c.sequence))
+entries_by_transaction = Lookup(
+    EntryRow,
+    _entry,
+    entries,
+    (entries.c.ledger_id, entries.c.transaction_sequence),
+    (entries.c.line,),
+)
+
+# ---- by page -------------------------------------------------------------------------------------
+
+
+def _in_flight_on(account_id: ColumnElement[UUID]) -> ColumnElement[bool]:
+    return and_(
+        of_organization(transactions),
+        transactions.c.status == literal_column("'pending'"),
+        exists().where(
+            entries.c.organization_id == transactions.c.organization_id,
+            entries.c.account_id == account_id,
+            entries.c.ledger_id == transactions.c.ledger_id,
+            entries.c.transaction_sequence == transactions.c.sequence,
+            entries.c.effect == literal_column("'hold'"),
+        ),
+    )
+
+
+_transaction_fields = {
+    "status": transactions.c.status,
+    "external_id": transactions.c.external_id,
+    "sequence": transactions.c.sequence,
+    "effective_at": transactions.c.effective_at,
+    "created_at": transactions.c.created_at,
+    "metadata": transactions.c.metadata,
+}
+_entry_fields = {
+    "effect": entries.c.effect,
+    "direction": entries.c.direction,
+    "amount": entries.c.amount,
+    "currency": accounts.c.currency,
+    "account_id": entries.c.account_id,
+    "sequence": entries.c.sequence,
+    "effective_at": entries.c.effective_at,
+    "recorded_at": entries.c.recorded_at,
+}
+
+ledgers_of_organization = Listing(
+    LedgerRow,
+    _ledger,
+    lambda organization_id: and_(visible(ledgers), ledgers.c.organization_id == organization_id),
+    {
+        "name": ledgers.c.name,
+        "created_at": ledgers.c.created_at,
+        "archived_at": ledgers.c.archived_at,
+        "metadata": ledgers.c.metadata,
+    },
+    {"created_at": ("ledger_id",)},
+)
+accounts_of_ledger = Listing(
+    AccountRow,
+    _account,
+    lambda ledger_id: and_(of_organization(accounts), accounts.c.ledger_id == ledger_id),
+    {
+        "name": accounts.c.name,
+        "external_id": accounts.c.external_id,
+        "currency": accounts.c.currency,
+        "status": accounts.c.status,
+        "normal_balance": accounts.c.normal_balance,
+        "created_at": accounts.c.created_at,
+        "metadata": accounts.c.metadata,
+    },
+    {"created_at": ("account_id",), "name": ("name", "account_id")},
+)
+transactions_of_ledger = Listing(
+    TransactionRow,
+    _transaction,
+    lambda ledger_id: and_(of_organization(transactions), transactions.c.ledger_id == ledger_id),
+    _transaction_fields,
+    {"sequence": ("sequence",), "effective_at": ("effective_at", "sequence")},
+)
+holds_of_account = Listing(
+    TransactionRow, _transaction, _in_flight_on, _transaction_fields, {"sequence": ("sequence",)}
+)
+entries_of_account = Listing(
+    EntryRow,
+    _entry,
+    lambda account_id: and_(of_organization(entries), entries.c.account_id == account_id),
+    _entry_fields,
+    {"sequence": ("sequence",)},
+)
+entries_of_ledger = Listing(
+    EntryRow,
+    _entry,
+    lambda ledger_id: and_(of_organization(entries), entries.c.ledger_id == ledger_id),
+    _entry_fields,
+    {"sequence": ("transaction_sequence", "line")},
+)
