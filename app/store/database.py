@@ -10,10 +10,11 @@ transaction mode refuses such options, which is right: session state would leak 
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any
 
 import orjson
+import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.conninfo import make_conninfo
@@ -172,6 +173,8 @@ class Snapshot:
         async with self._turn:
             connection, self._connection = self._connection, None
             if connection is not None:
+                with suppress(psycopg.Error):
+                    await connection.rollback()
                 await self._pool.putconn(connection)
 
 

@@ -181,13 +181,15 @@ def _in_flight_on(account_id: ColumnElement[UUID]) -> ColumnElement[bool]:
     return and_(
         of_organization(transactions),
         transactions.c.status == literal_column("'pending'"),
-        exists().where(
+        exists()
+        .where(
             entries.c.organization_id == transactions.c.organization_id,
             entries.c.account_id == account_id,
             entries.c.ledger_id == transactions.c.ledger_id,
             entries.c.transaction_sequence == transactions.c.sequence,
             entries.c.effect == literal_column("'hold'"),
-        ),
+        )
+        .correlate_except(entries),
     )
 
 
