@@ -18,7 +18,7 @@ Path = tuple[str, ...]
 
 
 @dataclass(eq=False, kw_only=True)
-class Refusal(Exception):  # noqa: N818  a refusal is an answer, not an error
+class Refusal(Exception):
     """A command was understood and refused; nothing has changed."""
 
     code: ClassVar[str]

@@ -46,7 +46,7 @@ Row = tuple[Any, ...]
 _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 
-class UnsafeDatabase(Exception):  # noqa: N818  a state of affairs
+class UnsafeDatabase(Exception):
     """The database would lose or refuse what we promise to keep; the message says what to do."""
 
 
@@ -60,6 +60,16 @@ class _WholeNumber(Loader):
 def sql(statement: ClauseElement) -> str:
     """The text of a built statement, with named psycopg placeholders and casts."""
     return str(statement.compile(dialect=_dialect))
+
+
+def tenancy(scope: Scope) -> dict[str, Any]:
+    """The parameters by which every statement filters."""
+    return {
+        "organization": scope.organization_id,
+        "mode": scope.mode.value,
+        "restricted": scope.ledger_ids is not None,
+        "ledgers": list(scope.ledger_ids or ()),
+    }
 
 
 def connection_info(url: str, *, statement_seconds: float, **more: str | int) -> str:
@@ -151,12 +161,7 @@ class Snapshot:
         self._pool = pool
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
-        self._tenancy = {
-            "organization": scope.organization_id,
-            "mode": scope.mode.value,
-            "restricted": scope.ledger_ids is not None,
-            "ledgers": list(scope.ledger_ids or ()),
-        }
+        self._tenancy = tenancy(scope)
 
     async def rows(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         """Run one statement and return all its rows."""

@@ -48,7 +48,7 @@ PASSING = (
 log = structlog.get_logger(__name__)
 
 
-class Unavailable(Exception):  # noqa: N818  a state of affairs
+class Unavailable(Exception):
     """The database cannot be reached; nothing is known to be written. Send the same again."""
 
 
