@@ -51,7 +51,8 @@ class CreateLedger:
 class CreateAccount:
     """Open an account; `available_floor` in minor units, None for no floor.
 
-    `exponent` says how many digits the minor unit lies behind the currency's unit, 0 to 36.
+    `exponent` says how many digits the minor unit lies behind the currency's unit, 0 to 36; `place`
+    where the account stands in the input, if among others.
     """
 
     scope: Scope
@@ -65,6 +66,7 @@ class CreateAccount:
     description: str | None = None
     available_floor: int | None = None
     metadata: Metadata = field(default_factory=dict)
+    place: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raise ValidationFailed where the input is wrong."""

@@ -101,17 +101,18 @@ async def create_accounts(
 ) -> list[AccountRow]:
     """Open accounts, all or none, in the order given.
 
-    Raises the refusal of the first that is refused, with its place in the path.
+    Raises the refusal of the first that is refused, with its place in the path. One is a batch of
+    one.
     """
     scope = commands[0].scope
     ledgers_found = await _lock_ledgers(connection, scope, {c.ledger_id for c in commands})
     exponents = await _read_exponents(connection, commands)
     taken = await _read_taken(connection, commands)
-    for index, command in enumerate(commands):
+    for command in commands:
         try:
             _refuse_account(command, ledgers_found, exponents, taken)
         except Refusal as refusal:
-            raise refusal.under("accounts", str(index)) from None
+            raise refusal.under(*command.place) from None
         exponents[command.ledger_id, command.currency] = command.exponent
         if command.external_id is not None:
             taken.add((command.ledger_id, command.external_id))

@@ -32,7 +32,7 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 class Permission(Enum):
-    """What a key may do. WRITE does not include READ; ADMIN opens, changes and closes things."""
+    """What a key may do; each includes those before it."""
 
     READ = "read"
     WRITE = "write"
@@ -50,6 +50,11 @@ class Principal:
     scope: Scope
     permissions: frozenset[Permission]
     expires_at: datetime | None
+
+    def permits(self, permission: Permission) -> bool:
+        """Say whether one of the key's permissions is or includes this one."""
+        ladder = list(Permission)
+        return not self.permissions.isdisjoint(ladder[ladder.index(permission) :])
 
 
 class OrganizationRow(NamedTuple):

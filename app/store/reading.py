@@ -45,7 +45,7 @@ Operator = Literal["any", "gte", "gt", "lte", "lt", "contains", "present", "abse
 class Condition:
     """One condition of a filter on a field of a listing.
 
-    `any` takes a list; `contains` a JSON object; `present` and `absent` ignore the value.
+    `any` takes a tuple; `contains` the text of a JSON object; `present` and `absent` no value.
     """
 
     field: str
@@ -171,7 +171,10 @@ class Listing(Generic[R]):
         )
         parameters: dict[str, Any] = {"parents": list(dict.fromkeys(parents)), "rows": page.limit}
         parameters |= {f"after{n}": value for n, value in enumerate(page.after or ())}
-        parameters |= {f"value{n}": c.value for n, c in enumerate(page.conditions)}
+        parameters |= {
+            f"value{n}": list(c.value) if c.operator == "any" else c.value
+            for n, c in enumerate(page.conditions)
+        }
         found: dict[UUID, list[R]] = {}
         for parent, *values in await snapshot.rows(statement, parameters):
             found.setdefault(parent, []).append(self.row._make(values))  # type: ignore[attr-defined]

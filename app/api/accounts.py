@@ -1,0 +1,248 @@
+"""Accounts."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import strawberry
+
+from app.api.balances import BalancePoint, Balances, Currency, balances_of
+from app.api.connections import After, Connection, First, connect
+from app.api.context import Context, Info
+from app.api.enums import AccountStatus, Direction, Interval
+from app.api.errors import Code, CodedError
+from app.api.filters import EntryFilter
+from app.api.ids import ACCOUNT, encode
+from app.api.nodes import Node
+from app.api.scalars import JSON, Amount, DateTime, Sequence
+from app.ledger import balances as domain
+from app.store import rows
+from app.store.history import PastBalances
+
+if TYPE_CHECKING:
+    from app.api.entries import Entry
+    from app.api.ledgers import Ledger
+    from app.api.transactions import Transaction
+
+MAX_POINTS = 400
+
+
+@strawberry.type(description="Where amounts of one currency are kept; it grows on its normal side.")
+class Account(Node):
+    name: str = strawberry.field(description="For people.")
+    description: str | None = strawberry.field(description="For people.")
+    external_id: str | None = strawberry.field(
+        description="The client's own id for it, unique among the accounts of the ledger."
+    )
+    normal_balance: Direction = strawberry.field(
+        description="The side on which it grows: CREDIT for wallets and income, DEBIT for cash."
+    )
+    currency: Currency = strawberry.field(description="The unit of all its amounts.")
+    status: AccountStatus = strawberry.field(description="Whether it takes entries.")
+    available_floor: Amount | None = strawberry.field(
+        description=(
+            "Below this no entry may take available, in minor units; null if it may fall without"
+            " limit. Floors look at recorded order, not at effective time."
+        )
+    )
+    metadata: JSON = strawberry.field(description="The client's own data.")
+    version: Sequence = strawberry.field(description="The sequence of its latest entry, or 0.")
+    created_at: DateTime = strawberry.field(description="When it was opened.")
+    row: strawberry.Private[rows.AccountRow]
+
+    @classmethod
+    def of(cls, row: rows.AccountRow) -> "Account":
+        return cls(
+            id=encode(ACCOUNT, row.account_id),
+            name=row.name,
+            description=row.description,
+            external_id=row.external_id,
+            normal_balance=Direction(row.normal_balance),
+            currency=Currency(code=row.currency, exponent=row.exponent),
+            status=AccountStatus(row.status),
+            available_floor=None if row.available_floor is None else Amount(row.available_floor),
+            metadata=JSON(row.metadata),
+            version=Sequence(row.version),
+            created_at=DateTime(row.created_at),
+            row=row,
+        )
+
+    @strawberry.field(description="The ledger it is in.")
+    async def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
+        from app.api.ledgers import Ledger
+
+        row = await info.context.load.ledgers_by_id.load((self.row.ledger_id,))
+        assert row is not None
+        return Ledger.of(row)
+
+    @strawberry.field(
+        description="Its balances now, or as of an effective time, or as known at a recorded time."
+    )
+    async def balances(
+        self,
+        info: Info,
+        as_of: Annotated[
+            DateTime | None,
+            strawberry.argument(description="From entries effective by then; all if absent."),
+        ] = None,
+        known_at: Annotated[
+            DateTime | None,
+            strawberry.argument(description="From entries recorded by then; all if absent."),
+        ] = None,
+    ) -> Balances:
+        row = self.row
+        if as_of is None and known_at is None:
+            totals = domain.Balances(
+                row.posted_debits, row.posted_credits, row.pending_debits, row.pending_credits
+            )
+            return self._balances(PastBalances(totals, row.version), info.context.now)
+        past = await info.context.load.past_balances.load((row.account_id, as_of, known_at))
+        moment = as_of or known_at or info.context.now
+        return self._balances(past or PastBalances(domain.Balances(), 0), moment)
+
+    @strawberry.field(
+        description=(
+            "Its entries in order of sequence. `first` with `after` reads from the oldest, `last`"
+            " with `before` from the newest; either way a page is in ascending order."
+        )
+    )
+    async def entries(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Annotated[
+            int | None, strawberry.argument(description="Page size, from the end: 0 to 100.")
+        ] = None,
+        before: Annotated[
+            str | None, strawberry.argument(description="End before this cursor.")
+        ] = None,
+        filter: Annotated[
+            EntryFilter | None, strawberry.argument(description="Which entries; all if absent.")
+        ] = None,
+    ) -> Connection[Annotated["Entry", strawberry.lazy("app.api.entries")]]:
+        from app.api.entries import Entry
+
+        return await connect(
+            info.context,
+            rows.entries_of_account,
+            self.row.account_id,
+            Entry.of,
+            order="sequence",
+            conditions=filter.conditions() if filter else (),
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
+
+    @strawberry.field(description="Pending transactions with an entry on it, in commit order.")
+    async def holds(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[Annotated["Transaction", strawberry.lazy("app.api.transactions")]]:
+        from app.api.transactions import Transaction
+
+        return await connect(
+            info.context,
+            rows.holds_of_account,
+            self.row.account_id,
+            Transaction.of,
+            order="sequence",
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(
+        description=(
+            "Its balances at the end of each step of a span of effective time, for charts. A span"
+            f" has up to {MAX_POINTS} steps."
+        )
+    )
+    async def balance_history(
+        self,
+        info: Info,
+        from_: Annotated[
+            DateTime,
+            strawberry.argument(name="from", description="In the first step."),
+        ],
+        to: Annotated[DateTime, strawberry.argument(description="In the last step.")],
+        interval: Annotated[Interval, strawberry.argument(description="The length of a step.")],
+        time_zone: Annotated[
+            str | None,
+            strawberry.argument(description='Where days begin, such as "Europe/Paris"; UTC.'),
+        ] = None,
+    ) -> list[BalancePoint]:
+        edges = _edges(from_, to, interval, time_zone or "UTC")
+        ends = tuple(edges[1:])
+        past = await info.context.load.balance_histories.load((self.row.account_id, ends))
+        points = past or [PastBalances(domain.Balances(), 0)] * len(ends)
+        return [
+            BalancePoint(
+                starts_at=DateTime(start),
+                ends_at=DateTime(end),
+                balances=self._balances(point, end),
+            )
+            for start, end, point in zip(edges, ends, points, strict=False)
+        ]
+
+    def _balances(self, past: PastBalances, as_of: datetime) -> Balances:
+        return balances_of(
+            past.balances,
+            past.version,
+            normal_balance=self.row.normal_balance,
+            currency=self.row.currency,
+            exponent=self.row.exponent,
+            as_of=as_of,
+        )
+
+
+async def find_account(context: Context, account_id: object) -> Account:
+    """The account of that id, which the caller knows to be there."""
+    row = await context.load.accounts_by_id.load((account_id,))
+    assert row is not None
+    return Account.of(row)
+
+
+def _edges(start: datetime, end: datetime, interval: Interval, time_zone: str) -> list[datetime]:
+    """The edges of the local steps that cover the span: one more than there are steps."""
+    if end < start:
+        raise CodedError(Code.BAD_USER_INPUT, "balanceHistory: `to` comes before `from`.")
+    try:
+        zone = ZoneInfo(time_zone)
+    except (ValueError, OSError):
+        raise CodedError(
+            Code.BAD_USER_INPUT, "balanceHistory: there is no such time zone."
+        ) from None
+    local = _beginning(start.astimezone(zone).replace(tzinfo=None), interval)
+    edges = [local.replace(tzinfo=zone).astimezone(start.tzinfo)]
+    while edges[-1] <= end:
+        if len(edges) > MAX_POINTS:
+            raise CodedError(
+                Code.BAD_USER_INPUT,
+                f"balanceHistory: more than {MAX_POINTS} steps.",
+                max=MAX_POINTS,
+            )
+        local = _following(local, interval)
+        edge = local.replace(tzinfo=zone).astimezone(start.tzinfo)
+        if edge > edges[-1]:
+            edges.append(edge)
+    return edges
+
+
+def _beginning(local: datetime, interval: Interval) -> datetime:
+    if interval is Interval.HOUR:
+        return local.replace(minute=0, second=0, microsecond=0)
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    if interval is Interval.WEEK:
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if interval is Interval.MONTH else day
+
+
+def _following(local: datetime, interval: Interval) -> datetime:
+    if interval is Interval.HOUR:
+        return local + timedelta(hours=1)
+    if interval is Interval.DAY:
+        return local + timedelta(days=1)
+    if interval is Interval.WEEK:
+        return local + timedelta(days=7)
+    return (local + timedelta(days=32)).replace(day=1)

@@ -1,0 +1,156 @@
+"""Lists by page: Relay connections over keyset cursors.
+
+A cursor is the place of a row in its order, with a digest of the order and the filter under which
+it was given out; with another order or filter it is refused rather than misread.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Annotated, Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+import strawberry
+
+from app.api.context import Context
+from app.api.errors import Code, CodedError
+from app.store.reading import Condition, Listing, Page
+
+DEFAULT_PAGE, MAX_PAGE = 50, 100
+INVALID_CURSOR = "INVALID_CURSOR"
+
+N = TypeVar("N")
+R = TypeVar("R", bound=tuple[Any, ...])
+
+
+First = Annotated[int | None, strawberry.argument(description="Page size: 0 to 100; else 50.")]
+After = Annotated[str | None, strawberry.argument(description="Start behind this cursor.")]
+
+
+@strawberry.type(description="Where a page lies in its list.")
+class PageInfo:
+    has_next_page: bool = strawberry.field(description="Whether rows follow the page.")
+    has_previous_page: bool = strawberry.field(
+        description="Whether rows come before the page, as far as the request tells."
+    )
+    start_cursor: str | None = strawberry.field(description="The cursor of the first row.")
+    end_cursor: str | None = strawberry.field(description="The cursor of the last row.")
+
+
+@strawberry.type(description="A row of a page with its cursor.")
+class Edge(Generic[N]):
+    node: N = strawberry.field(description="The row.")
+    cursor: str = strawberry.field(description="Its place in this order and filter; opaque.")
+
+
+@strawberry.type(description="A page of a list.")
+class Connection(Generic[N]):
+    edges: list[Edge[N]] = strawberry.field(description="The rows with their cursors.")
+    nodes: list[N] = strawberry.field(description="The rows alone.")
+    page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
+
+
+async def connect(
+    context: Context,
+    listing: Listing[R],
+    parent: UUID,
+    build: Callable[[R], N],
+    *,
+    order: str,
+    descending: bool = False,
+    conditions: Sequence[Condition] = (),
+    first: int | None = None,
+    after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
+) -> Connection[N]:
+    """Read one page of a parent's list.
+
+    Raises CodedError (BAD_USER_INPUT, INVALID_CURSOR) for arguments that make no page.
+    """
+    backwards = last is not None or before is not None
+    if backwards and (first is not None or after is not None):
+        raise CodedError(Code.BAD_USER_INPUT, "Page with first and after, or with last and before.")
+    size = _page_size("last" if backwards else "first", last if backwards else first)
+    cursor = before if backwards else after
+    digest = _digest(order, descending, conditions)
+    page = Page(
+        order,
+        descending != backwards,
+        size + 1,
+        None if cursor is None else _decode(cursor, digest, listing.key_types(order)),
+        tuple(conditions),
+    )
+    found = await context.load.page(listing, parent, page) if size else ()
+    chosen = list(found[:size])
+    if backwards:
+        chosen.reverse()
+    cursors = [_encode(digest, listing.key_of(order, row)) for row in chosen]
+    nodes = [build(row) for row in chosen]
+    more = len(found) > size
+    return Connection(
+        edges=[Edge(node=node, cursor=place) for node, place in zip(nodes, cursors, strict=True)],
+        nodes=nodes,
+        page_info=PageInfo(
+            has_next_page=cursor is not None if backwards else more,
+            has_previous_page=more if backwards else cursor is not None,
+            start_cursor=cursors[0] if cursors else None,
+            end_cursor=cursors[-1] if cursors else None,
+        ),
+    )
+
+
+def _page_size(name: str, size: int | None) -> int:
+    if size is None:
+        return DEFAULT_PAGE
+    if not 0 <= size <= MAX_PAGE:
+        raise CodedError(
+            Code.BAD_USER_INPUT, f"{name} is from 0 to {MAX_PAGE}; it was {size}.", maximum=MAX_PAGE
+        )
+    return size
+
+
+def _digest(order: str, descending: bool, conditions: Sequence[Condition]) -> str:
+    shown = [[c.field, c.operator, str(c.value)] for c in conditions]
+    return blake2b(orjson.dumps([order, descending, shown]), digest_size=6).hexdigest()
+
+
+def _encode(digest: str, key: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([digest, *map(_plain, key)])).decode().rstrip("=")
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _decode(cursor: str, digest: str, types: Sequence[type]) -> tuple[Any, ...]:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        given, *key = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        values = tuple(_read(kind, text) for kind, text in zip(types, key, strict=True))
+    except (ValueError, TypeError, binascii.Error):
+        raise CodedError(INVALID_CURSOR, "This is not a cursor of this list.") from None
+    if given != digest:
+        raise CodedError(INVALID_CURSOR, "The cursor belongs to another order or filter.")
+    return values
+
+
+def _read(kind: type, text: str) -> Any:
+    if kind is UUID:
+        return UUID(text)
+    if kind is datetime:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise ValueError(text)
+        return moment
+    if kind is int:
+        number = int(text)
+        if abs(number) >= 2**63:
+            raise ValueError(text)
+        return number
+    if "\0" in text:
+        raise ValueError(text)
+    return text

@@ -1,0 +1,150 @@
+"""Enumerations of the API. Their values are the words that the store keeps."""
+
+from enum import Enum
+from typing import Any
+
+import strawberry
+
+
+def value(word: str, description: str) -> Any:
+    """A member: strawberry puts the word in the definition's place."""
+    return strawberry.enum_value(word, description=description)
+
+
+@strawberry.enum(description="A side of an entry; also the side on which an account grows.")
+class Direction(Enum):
+    DEBIT = value("debit", description="The left side.")
+    CREDIT = value("credit", description="The right side.")
+
+
+@strawberry.enum(
+    description="Live money, or a test beside it. A key of one mode never sees the other."
+)
+class Mode(Enum):
+    LIVE = value("live", description="Real money.")
+    TEST = value("test", description="Play money, kept apart.")
+
+
+@strawberry.enum(description="Whether an account takes entries.")
+class AccountStatus(Enum):
+    OPEN = value("open", description="Takes entries.")
+    FROZEN = value("frozen", description="Takes no new entries and no settlements until unfrozen.")
+    CLOSED = value("closed", description="Takes no entries any more; empty for good.")
+
+
+@strawberry.enum(description="Where a transaction stands.")
+class TransactionStatus(Enum):
+    PENDING = value("pending", description="A hold: some of it is neither settled nor released.")
+    POSTED = value("posted", description="Done: posted at once, or a hold settled.")
+    VOIDED = value("voided", description="A hold released without anything settled.")
+
+
+@strawberry.enum(description="How a new transaction starts.")
+class PostingStatus(Enum):
+    POSTED = value("posted", description="Posted at once.")
+    PENDING = value("pending", description="As a hold, to be settled or voided later.")
+
+
+@strawberry.enum(description="The state that an entry brought about for its amount.")
+class EntryStatus(Enum):
+    PENDING = value("pending", description="Held: counts as pending.")
+    POSTED = value("posted", description="Posted, at once or by settling a hold.")
+    VOIDED = value("voided", description="Released from a hold: counts no longer.")
+
+
+@strawberry.enum(description="What happened to a transaction.")
+class TransactionEventKind(Enum):
+    POSTED = value("posted", description="It was posted at once.")
+    HELD = value("held", description="It was created as a hold.")
+    SETTLED = value("settled", description="The hold was settled, in whole or in part.")
+    VOIDED = value("voided", description="What was left of the hold was released.")
+
+
+@strawberry.enum(description="What an API key may do. Each includes those before it.")
+class Permission(Enum):
+    READ = value("read", description="Query.")
+    WRITE = value("write", description="Post, settle and void; open and change accounts.")
+    ADMIN = value(
+        "admin",
+        description="Open, change and archive ledgers; freeze, unfreeze and close accounts.",
+    )
+
+
+@strawberry.enum(description="How a batch of transactions hangs together.")
+class BatchMode(Enum):
+    ATOMIC = value("atomic", description="All or none.")
+    INDEPENDENT = value("independent", description="Each by itself; refusals fail no neighbour.")
+
+
+@strawberry.enum(description="Which way a list runs.")
+class OrderDirection(Enum):
+    ASC = value("asc", description="Smallest or oldest first.")
+    DESC = value("desc", description="Largest or newest first.")
+
+
+@strawberry.enum(description="What accounts can be ordered by.")
+class AccountOrderField(Enum):
+    CREATED_AT = value("created_at", description="When the account was opened.")
+    NAME = value("name", description="The name, by Unicode code points.")
+
+
+@strawberry.enum(description="What transactions can be ordered by.")
+class TransactionOrderField(Enum):
+    SEQUENCE = value("sequence", description="Commit order.")
+    EFFECTIVE_AT = value("effective_at", description="When it happened in the world.")
+
+
+@strawberry.enum(description="The length of a step of a balance history, in the given time zone.")
+class Interval(Enum):
+    HOUR = value("hour", description="A clock hour.")
+    DAY = value("day", description="A calendar day.")
+    WEEK = value("week", description="A week from Monday.")
+    MONTH = value("month", description="A calendar month.")
+
+
+@strawberry.enum(
+    description="Why a mutation was refused. Of several reasons the first of this list is named."
+)
+class ErrorCode(Enum):
+    VALIDATION_FAILED = value(
+        "VALIDATION_FAILED", description="The input is malformed, whatever the books hold."
+    )
+    LEDGER_NOT_FOUND = value(
+        "LEDGER_NOT_FOUND", description="No such ledger is visible to the API key."
+    )
+    TRANSACTION_NOT_FOUND = value(
+        "TRANSACTION_NOT_FOUND", description="No such transaction is visible to the API key."
+    )
+    IDEMPOTENCY_CONFLICT = value(
+        "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
+    )
+    LEDGER_ARCHIVED = value("LEDGER_ARCHIVED", description="The ledger takes no more writes.")
+    PENDING_TRANSACTIONS_REMAIN = value(
+        "PENDING_TRANSACTIONS_REMAIN", description="The ledger has transactions in flight."
+    )
+    ACCOUNT_NOT_FOUND = value("ACCOUNT_NOT_FOUND", description="The ledger has no such account.")
+    TRANSACTION_NOT_PENDING = value(
+        "TRANSACTION_NOT_PENDING", description="The transaction is posted or voided already."
+    )
+    ENTRIES_UNBALANCED = value(
+        "ENTRIES_UNBALANCED", description="Debits differ from credits in a currency."
+    )
+    SETTLEMENT_EXCEEDS_HOLD = value(
+        "SETTLEMENT_EXCEEDS_HOLD", description="The hold has less left."
+    )
+    EXTERNAL_ID_TAKEN = value(
+        "EXTERNAL_ID_TAKEN", description="The external id belongs to another object of the ledger."
+    )
+    ACCOUNT_NOT_OPEN = value("ACCOUNT_NOT_OPEN", description="An account is frozen or closed.")
+    ACCOUNT_NOT_EMPTY = value(
+        "ACCOUNT_NOT_EMPTY", description="The account has a posted or a pending balance."
+    )
+    VERSION_CONFLICT = value(
+        "VERSION_CONFLICT", description="An account has had other entries than the client last saw."
+    )
+    INSUFFICIENT_FUNDS = value(
+        "INSUFFICIENT_FUNDS", description="Available would fall below the account's floor."
+    )
+    CONDITION_FAILED = value(
+        "CONDITION_FAILED", description="A balance condition does not hold after its entry."
+    )

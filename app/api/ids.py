@@ -1,0 +1,49 @@
+"""Ids as clients see them: a prefix that tells the type, and the UUID in hexadecimal.
+
+They are opaque: clients keep and send them, nothing more. An entry's id holds its account's UUID
+and its sequence.
+"""
+
+import re
+from typing import NamedTuple
+from uuid import UUID
+
+import strawberry
+
+LEDGER, ACCOUNT, TRANSACTION, ENTRY = "ldgr", "acct", "txn", "ent"
+
+_ID = re.compile(r"(ldgr|acct|txn|ent)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
+_LAST_SEQUENCE = 2**63 - 1
+
+
+class Decoded(NamedTuple):
+    """What an id names; `sequence` only for entries."""
+
+    prefix: str
+    uuid: UUID
+    sequence: int | None
+
+
+def encode(prefix: str, uuid: UUID) -> strawberry.ID:
+    return strawberry.ID(f"{prefix}_{uuid.hex}")
+
+
+def encode_entry(account_id: UUID, sequence: int) -> strawberry.ID:
+    return strawberry.ID(f"{ENTRY}_{account_id.hex}_{sequence}")
+
+
+def decode(text: str) -> Decoded | None:
+    """Read an id of any type; None where it is none."""
+    match = _ID.fullmatch(text)
+    if match is None or (match[1] == ENTRY) != (match[3] is not None):
+        return None
+    sequence = None if match[3] is None else int(match[3])
+    if sequence is not None and sequence > _LAST_SEQUENCE:
+        return None
+    return Decoded(match[1], UUID(match[2]), sequence)
+
+
+def decode_as(prefix: str, text: str) -> UUID | None:
+    """Read an id that must be of one type; None where it is not."""
+    decoded = decode(text)
+    return decoded.uuid if decoded is not None and decoded.prefix == prefix else None

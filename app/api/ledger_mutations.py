@@ -1,0 +1,134 @@
+"""Opening, changing and archiving ledgers."""
+
+from typing import Annotated
+
+import strawberry
+from uuid_utils.compat import uuid7
+
+from app.api.context import Info
+from app.api.ids import LEDGER
+from app.api.ledgers import Ledger
+from app.api.refusals import (
+    LedgerArchived,
+    LedgerNotFound,
+    PendingTransactionsRemain,
+    ValidationFailed,
+    answering,
+    required_id,
+)
+from app.api.scalars import JSON
+from app.ledger.administration import Change, CreateLedger
+from app.store import administration
+from app.store.identity import Permission
+
+
+@strawberry.input(description="A new ledger, of the API key's mode.")
+class CreateLedgerInput:
+    name: str = strawberry.field(description="For people; up to 255 characters.")
+    description: str | None = strawberry.field(
+        description="For people; up to 2,000 characters.", default=None
+    )
+    metadata: JSON | None = strawberry.field(description="The client's own data.", default=None)
+
+
+@strawberry.input(description="New labels of a ledger; fields left out stay as they are.")
+class UpdateLedgerInput:
+    ledger_id: strawberry.ID = strawberry.field(description="The ledger.")
+    name: str | None = strawberry.field(description="For people.", default=strawberry.UNSET)
+    description: str | None = strawberry.field(
+        description="For people; null clears it.", default=strawberry.UNSET
+    )
+    metadata: JSON | None = strawberry.field(
+        description="The client's own data; replaces what is there.", default=strawberry.UNSET
+    )
+
+
+@strawberry.input(description="A ledger to archive.")
+class ArchiveLedgerInput:
+    ledger_id: strawberry.ID = strawberry.field(description="The ledger.")
+
+
+@strawberry.type(description="The ledger is open.")
+class CreateLedgerSuccess:
+    ledger: Ledger = strawberry.field(description="The new ledger.")
+
+
+@strawberry.type(description="The ledger has its new labels.")
+class UpdateLedgerSuccess:
+    ledger: Ledger = strawberry.field(description="The ledger.")
+
+
+@strawberry.type(description="The ledger takes no more writes.")
+class ArchiveLedgerSuccess:
+    ledger: Ledger = strawberry.field(description="The ledger.")
+
+
+CreateLedgerResult = Annotated[
+    CreateLedgerSuccess | ValidationFailed,
+    strawberry.union("CreateLedgerResult", description="What became of createLedger."),
+]
+UpdateLedgerResult = Annotated[
+    UpdateLedgerSuccess | ValidationFailed | LedgerNotFound | LedgerArchived,
+    strawberry.union("UpdateLedgerResult", description="What became of updateLedger."),
+]
+ArchiveLedgerResult = Annotated[
+    ArchiveLedgerSuccess | ValidationFailed | LedgerNotFound | PendingTransactionsRemain,
+    strawberry.union("ArchiveLedgerResult", description="What became of archiveLedger."),
+]
+
+
+def given(**fields: object) -> dict[str, object]:
+    """Those fields of an update that the client sent."""
+    return {name: value for name, value in fields.items() if value is not strawberry.UNSET}
+
+
+@strawberry.type
+class LedgerMutations:
+    @strawberry.mutation(description="Open a ledger. Needs the scope admin.")
+    @answering(Permission.ADMIN)
+    async def create_ledger(
+        self,
+        info: Info,
+        input: Annotated[CreateLedgerInput, strawberry.argument(description="The ledger.")],
+    ) -> CreateLedgerResult:
+        command = CreateLedger(
+            info.context.scope, uuid7(), input.name, input.description, input.metadata or {}
+        )
+        command.check()
+        async with info.context.database.writing() as connection:
+            row = await administration.create_ledger(connection, command)
+        return CreateLedgerSuccess(ledger=Ledger.of(row))
+
+    @strawberry.mutation(description="Give a ledger other labels. Needs the scope admin.")
+    @answering(Permission.ADMIN)
+    async def update_ledger(
+        self,
+        info: Info,
+        input: Annotated[UpdateLedgerInput, strawberry.argument(description="The labels.")],
+    ) -> UpdateLedgerResult:
+        ledger_id = required_id(LEDGER, input.ledger_id, "ledgerId")
+        change = Change(
+            info.context.scope,
+            given(name=input.name, description=input.description, metadata=input.metadata),
+        )
+        change.check()
+        async with info.context.database.writing() as connection:
+            row = await administration.change_ledger(connection, ledger_id, change)
+        return UpdateLedgerSuccess(ledger=Ledger.of(row))
+
+    @strawberry.mutation(
+        description=(
+            "Let a ledger take no more writes, for good; archiving twice changes nothing. Needs the"
+            " scope admin."
+        )
+    )
+    @answering(Permission.ADMIN)
+    async def archive_ledger(
+        self,
+        info: Info,
+        input: Annotated[ArchiveLedgerInput, strawberry.argument(description="The ledger.")],
+    ) -> ArchiveLedgerResult:
+        ledger_id = required_id(LEDGER, input.ledger_id, "ledgerId")
+        async with info.context.database.writing() as connection:
+            row = await administration.archive_ledger(connection, info.context.scope, ledger_id)
+        return ArchiveLedgerSuccess(ledger=Ledger.of(row))

@@ -1,0 +1,152 @@
+"""Ledgers."""
+
+from typing import Annotated
+
+import strawberry
+
+from app.api.accounts import Account
+from app.api.balances import Currency, TrialBalanceLine
+from app.api.connections import After, Connection, First, connect
+from app.api.context import Info
+from app.api.entries import Entry
+from app.api.enums import Mode, OrderDirection
+from app.api.filters import (
+    AccountFilter,
+    AccountOrder,
+    EntryFilter,
+    TransactionFilter,
+    TransactionOrder,
+)
+from app.api.ids import LEDGER, encode
+from app.api.nodes import Node
+from app.api.scalars import JSON, Amount, DateTime, moment
+from app.api.transactions import Transaction
+from app.store import rows
+
+
+@strawberry.type(description="A closed book: its accounts transact only with each other.")
+class Ledger(Node):
+    name: str = strawberry.field(description="For people.")
+    description: str | None = strawberry.field(description="For people.")
+    mode: Mode = strawberry.field(description="Live, or a test; the mode of the API key it is of.")
+    metadata: JSON = strawberry.field(description="The client's own data.")
+    created_at: DateTime = strawberry.field(description="When it was opened.")
+    archived_at: DateTime | None = strawberry.field(
+        description="Since when it takes no more writes; null while it does."
+    )
+    row: strawberry.Private[rows.LedgerRow]
+
+    @classmethod
+    def of(cls, row: rows.LedgerRow) -> "Ledger":
+        return cls(
+            id=encode(LEDGER, row.ledger_id),
+            name=row.name,
+            description=row.description,
+            mode=Mode(row.mode),
+            metadata=JSON(row.metadata),
+            created_at=DateTime(row.created_at),
+            archived_at=moment(row.archived_at),
+            row=row,
+        )
+
+    @strawberry.field(description="Its accounts, in order of creation unless told otherwise.")
+    async def accounts(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        filter: Annotated[
+            AccountFilter | None, strawberry.argument(description="Which accounts; all if absent.")
+        ] = None,
+        order_by: Annotated[
+            AccountOrder | None, strawberry.argument(description="In what order.")
+        ] = None,
+    ) -> Connection[Account]:
+        order = order_by or AccountOrder()
+        return await connect(
+            info.context,
+            rows.accounts_of_ledger,
+            self.row.ledger_id,
+            Account.of,
+            order=order.field.value,
+            descending=order.direction is OrderDirection.DESC,
+            conditions=filter.conditions() if filter else (),
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(description="Its transactions, in commit order unless told otherwise.")
+    async def transactions(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        filter: Annotated[
+            TransactionFilter | None,
+            strawberry.argument(description="Which transactions; all if absent."),
+        ] = None,
+        order_by: Annotated[
+            TransactionOrder | None, strawberry.argument(description="In what order.")
+        ] = None,
+    ) -> Connection[Transaction]:
+        order = order_by or TransactionOrder()
+        return await connect(
+            info.context,
+            rows.transactions_of_ledger,
+            self.row.ledger_id,
+            Transaction.of,
+            order=order.field.value,
+            descending=order.direction is OrderDirection.DESC,
+            conditions=filter.conditions() if filter else (),
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(
+        description="The entries of all its accounts, in order of transaction and line."
+    )
+    async def entries(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        filter: Annotated[
+            EntryFilter | None, strawberry.argument(description="Which entries; all if absent.")
+        ] = None,
+    ) -> Connection[Entry]:
+        return await connect(
+            info.context,
+            rows.entries_of_ledger,
+            self.row.ledger_id,
+            Entry.of,
+            order="sequence",
+            conditions=filter.conditions() if filter else (),
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(description="All its accounts summed, one line a currency.")
+    async def trial_balance(
+        self,
+        info: Info,
+        as_of: Annotated[
+            DateTime | None,
+            strawberry.argument(description="Entries effective by then; all if absent."),
+        ] = None,
+        known_at: Annotated[
+            DateTime | None,
+            strawberry.argument(description="Entries recorded by then; all if absent."),
+        ] = None,
+    ) -> list[TrialBalanceLine]:
+        lines = await info.context.load.trial_balances.load((self.row.ledger_id, as_of, known_at))
+        return [
+            TrialBalanceLine(
+                currency=Currency(code=line.currency, exponent=line.exponent),
+                accounts=line.accounts,
+                debits=Amount(line.balances.posted_debits),
+                credits=Amount(line.balances.posted_credits),
+                pending_debits=Amount(line.balances.pending_debits),
+                pending_credits=Amount(line.balances.pending_credits),
+            )
+            for line in lines
+        ]

@@ -1,0 +1,241 @@
+"""Refusals as members of a mutation's result: one type each, rendered in one place.
+
+`answering` wraps every mutation's resolver. It asks for the permission, and turns the refusal that
+the ledger or the store raised, however deep, into its type. Resolvers have no try of their own.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+import strawberry
+
+from app.api.accounts import Account, find_account
+from app.api.balances import Currency
+from app.api.context import Info
+from app.api.enums import AccountStatus, Direction, ErrorCode, TransactionStatus
+from app.api.errors import CodedError
+from app.api.ids import decode_as
+from app.api.nodes import UserError
+from app.api.scalars import Amount, Sequence
+from app.api.transactions import Transaction
+from app.ledger import refusals
+from app.ledger.refusals import Refusal
+from app.store.identity import Permission
+from app.store.writer import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+UNAVAILABLE = "UNAVAILABLE"
+
+
+@strawberry.type(description="The input is malformed, whatever the books hold.")
+class ValidationFailed(UserError):
+    pass
+
+
+@strawberry.type(description="No ledger with this id is visible to the API key.")
+class LedgerNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="No transaction with this id is visible to the API key.")
+class TransactionNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="No account with this id is in the ledger.")
+class AccountNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="The idempotency key was used in this ledger with another input.")
+class IdempotencyConflict(UserError):
+    transaction_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The transaction that the key brought about or changed.")
+    async def transaction(self, info: Info) -> Transaction:
+        return await find_transaction(info, self.transaction_id)
+
+
+@strawberry.type(description="The ledger takes no more writes.")
+class LedgerArchived(UserError):
+    pass
+
+
+@strawberry.type(description="A ledger with transactions in flight cannot be archived.")
+class PendingTransactionsRemain(UserError):
+    pending_transactions: int = strawberry.field(description="How many there are.")
+
+
+@strawberry.type(description="Only a pending transaction can be settled or voided.")
+class TransactionNotPending(UserError):
+    status: TransactionStatus = strawberry.field(description="Where the transaction stands.")
+    transaction_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The transaction.")
+    async def transaction(self, info: Info) -> Transaction:
+        return await find_transaction(info, self.transaction_id)
+
+
+@strawberry.type(description="In one currency debits differ from credits.")
+class EntriesUnbalanced(UserError):
+    currency: Currency = strawberry.field(description="The currency; each balances by itself.")
+    debits: Amount = strawberry.field(description="The sum of debits, in minor units.")
+    credits: Amount = strawberry.field(description="The sum of credits, in minor units.")
+
+
+@strawberry.type(description="More was to be settled than the hold has left.")
+class SettlementExceedsHold(UserError):
+    direction: Direction = strawberry.field(description="The side of the account.")
+    remaining: Amount = strawberry.field(description="What the hold has left, in minor units.")
+    requested: Amount = strawberry.field(description="What was to be settled, in minor units.")
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    async def account(self, info: Info) -> Account:
+        return await find_account(info.context, self.account_id)
+
+
+@strawberry.type(description="The external id belongs to another object of the ledger.")
+class ExternalIdTaken(UserError):
+    external_id: str = strawberry.field(description="The external id.")
+
+
+@strawberry.type(description="The account is frozen or closed.")
+class AccountNotOpen(UserError):
+    status: AccountStatus = strawberry.field(description="What the account is instead.")
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    async def account(self, info: Info) -> Account:
+        return await find_account(info.context, self.account_id)
+
+
+@strawberry.type(description="An account is closed only when it has no balance.")
+class AccountNotEmpty(UserError):
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    async def account(self, info: Info) -> Account:
+        return await find_account(info.context, self.account_id)
+
+
+@strawberry.type(description="The account has had other entries than the client last saw.")
+class VersionConflict(UserError):
+    expected: Sequence = strawberry.field(description="The version that the input named.")
+    actual: Sequence = strawberry.field(description="The version that the account is at.")
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    async def account(self, info: Info) -> Account:
+        return await find_account(info.context, self.account_id)
+
+
+@strawberry.type(description="Available would fall below the account's floor.")
+class InsufficientFunds(UserError):
+    available: Amount = strawberry.field(
+        description="What was available before the entry, in minor units."
+    )
+    required: Amount = strawberry.field(
+        description="What must be available for it, floor included, in minor units."
+    )
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    async def account(self, info: Info) -> Account:
+        return await find_account(info.context, self.account_id)
+
+
+@strawberry.type(description="A balance condition does not hold after its entry.")
+class ConditionFailed(UserError):
+    balance: str = strawberry.field(description="Which balance: posted, pending or available.")
+    expected: str = strawberry.field(description='The bound that was broken, such as ">= 100".')
+    actual: Amount = strawberry.field(
+        description="The balance after the entry, in minor units on the normal side."
+    )
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    async def account(self, info: Info) -> Account:
+        return await find_account(info.context, self.account_id)
+
+
+MEMBERS: Mapping[type[Refusal], Any] = {
+    kind: globals()[kind.__name__] for kind in refusals.PRECEDENCE
+}
+"""The type of each refusal bears its name."""
+
+
+def render(refusal: Refusal) -> UserError:
+    """The type that a refusal is shown as."""
+    fields = {
+        name: value for name, value in vars(refusal).items() if name not in ("message", "path")
+    }
+    match refusal:
+        case refusals.EntriesUnbalanced():
+            exponent = fields.pop("exponent")
+            fields["currency"] = Currency(code=refusal.currency, exponent=exponent)
+        case refusals.TransactionNotPending():
+            fields["status"] = TransactionStatus(refusal.status)
+        case refusals.AccountNotOpen():
+            fields["status"] = AccountStatus(refusal.status)
+        case refusals.SettlementExceedsHold():
+            fields["direction"] = Direction(refusal.direction.value)
+    error: UserError = MEMBERS[type(refusal)](
+        code=ErrorCode[refusal.code],
+        message=refusal.message,
+        path=list(refusal.path),
+        retryable=refusal.retryable,
+        **fields,
+    )
+    return error
+
+
+def answering(
+    permission: Permission,
+) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """Make a resolver that writes: permission first, refusals as union members."""
+
+    def wrap(resolve: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        @wraps(resolve)
+        async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+            info = kwargs["info"]
+            assert isinstance(info, strawberry.Info)
+            info.context.require(permission)
+            try:
+                return await resolve(*args, **kwargs)
+            except Refusal as refusal:
+                return render(refusal)  # type: ignore[return-value]
+            except Unavailable as fault:
+                raise CodedError(
+                    UNAVAILABLE,
+                    "The write was not taken, or its fate is unknown. Send the same again, with"
+                    " the same idempotency key.",
+                    retryable=True,
+                ) from fault
+            finally:
+                await info.context.renew()
+
+        return answer
+
+    return wrap
+
+
+def required_id(prefix: str, text: str, *path: str) -> UUID:
+    """Read an id of an input. Raises ValidationFailed where it cannot be one."""
+    uuid = decode_as(prefix, text)
+    if uuid is None:
+        raise refusals.ValidationFailed(
+            message=f"This is not an id of the kind {prefix}_….", path=("input", *path)
+        )
+    return uuid
+
+
+async def find_transaction(info: Info, transaction_id: UUID) -> Transaction:
+    """The transaction of that id, which the caller knows to be there."""
+    row = await info.context.load.transactions_by_id.load((transaction_id,))
+    assert row is not None
+    return Transaction.of(row)

@@ -1,0 +1,30 @@
+"""The schema, put together."""
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from app.api.account_mutations import AccountMutations
+from app.api.ledger_mutations import LedgerMutations
+from app.api.queries import Query
+from app.api.scalars import SCALARS
+from app.api.transaction_mutations import TransactionMutations
+
+
+@strawberry.type(
+    description=(
+        "Everything that can be changed. Each field answers with a success or with a UserError;"
+        " fields of one operation run one after another, each committed by itself."
+    )
+)
+class Mutation(LedgerMutations, AccountMutations, TransactionMutations):
+    pass
+
+
+schema = strawberry.Schema(
+    query=Query, mutation=Mutation, config=StrawberryConfig(scalar_map=SCALARS)
+)
+
+
+def schema_text() -> str:
+    """The schema in GraphQL's definition language, as in `schema.graphql`."""
+    return schema.as_str() + "\n"

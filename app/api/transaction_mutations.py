@@ -1,0 +1,462 @@
+"""Posting, settling and voiding: the mutations that go down to the writer."""
+
+import asyncio
+from typing import Annotated, Any
+
+import strawberry
+from uuid_utils.compat import uuid7
+
+from app.api.context import Info
+from app.api.entries import Entry
+from app.api.enums import BatchMode, Direction, PostingStatus
+from app.api.filters import AmountRange
+from app.api.ids import ACCOUNT, LEDGER, TRANSACTION
+from app.api.refusals import (
+    AccountNotFound,
+    AccountNotOpen,
+    ConditionFailed,
+    EntriesUnbalanced,
+    ExternalIdTaken,
+    IdempotencyConflict,
+    InsufficientFunds,
+    LedgerArchived,
+    LedgerNotFound,
+    SettlementExceedsHold,
+    TransactionNotFound,
+    TransactionNotPending,
+    ValidationFailed,
+    VersionConflict,
+    answering,
+    find_transaction,
+    render,
+    required_id,
+)
+from app.api.scalars import JSON, Amount, DateTime, Sequence
+from app.api.transactions import Transaction
+from app.ledger import balances as domain
+from app.ledger import commands, refusals
+from app.ledger.accounts import Scope
+from app.ledger.posting import Decision, Recorded, Replayed
+from app.store import rows
+from app.store.identity import Permission
+
+MAX_TRANSACTIONS = 1000
+
+
+@strawberry.input(
+    description="What must hold of the account's balances right after the entry, in minor units."
+)
+class BalanceCondition:
+    posted: AmountRange | None = strawberry.field(description="Of posted.", default=None)
+    pending: AmountRange | None = strawberry.field(description="Of pending.", default=None)
+    available: AmountRange | None = strawberry.field(description="Of available.", default=None)
+
+
+@strawberry.input(description="A line of a new transaction.")
+class EntryInput:
+    account_id: strawberry.ID = strawberry.field(description="The account, of the same ledger.")
+    direction: Direction = strawberry.field(description="Its side.")
+    amount: Amount = strawberry.field(description="In minor units, above zero.")
+    metadata: JSON | None = strawberry.field(description="The client's own data.", default=None)
+    condition: BalanceCondition | None = strawberry.field(
+        description="What must hold after the entry, or else nothing is posted.", default=None
+    )
+    account_version: Sequence | None = strawberry.field(
+        description="The version that the account must be at before the transaction.", default=None
+    )
+
+
+@strawberry.input(description="A transaction to record.")
+class PostTransactionInput:
+    ledger_id: strawberry.ID = strawberry.field(description="The ledger.")
+    idempotency_key: str = strawberry.field(
+        description=(
+            "1 to 255 characters, unique in the ledger for ever. The same key with the same input"
+            " gives the first result; with another input it is a conflict."
+        )
+    )
+    entries: list[EntryInput] = strawberry.field(
+        description="From 2 to 1,000 lines; debits equal credits in each currency."
+    )
+    status: PostingStatus = strawberry.field(
+        description="Posted at once, or pending as a hold.", default=PostingStatus.POSTED
+    )
+    description: str | None = strawberry.field(
+        description="For people; up to 2,000 characters.", default=None
+    )
+    external_id: str | None = strawberry.field(
+        description="The client's own id, unique among the transactions of the ledger.",
+        default=None,
+    )
+    metadata: JSON | None = strawberry.field(description="The client's own data.", default=None)
+    effective_at: DateTime | None = strawberry.field(
+        description="When it happened in the world, past or future; now if absent.", default=None
+    )
+    dry_run: bool = strawberry.field(
+        description=(
+            "Decide and answer, but record nothing: ids and sequences of the answer are not kept."
+        ),
+        default=False,
+    )
+
+
+@strawberry.input(description="Transactions to record.")
+class PostTransactionsInput:
+    mode: BatchMode = strawberry.field(description="All or none, or each by itself.")
+    transactions: list[PostTransactionInput] = strawberry.field(
+        description=(
+            f"From 1 to {MAX_TRANSACTIONS}, decided in this order. With ATOMIC, dryRun is the same"
+            " in all."
+        )
+    )
+
+
+@strawberry.input(description="How much of a hold to settle on one side of one account.")
+class SettleEntryInput:
+    account_id: strawberry.ID = strawberry.field(description="An account of the transaction.")
+    direction: Direction = strawberry.field(description="The side of the held entry.")
+    amount: Amount = strawberry.field(description="In minor units, above zero.")
+
+
+@strawberry.input(description="A hold to settle.")
+class SettleTransactionInput:
+    transaction_id: strawberry.ID = strawberry.field(description="The pending transaction.")
+    idempotency_key: str = strawberry.field(
+        description="1 to 255 characters, unique in the ledger for ever."
+    )
+    entries: list[SettleEntryInput] | None = strawberry.field(
+        description="The part to settle, balanced in each currency; all that is left if absent.",
+        default=None,
+    )
+    final: bool = strawberry.field(
+        description="Whether to release what remains afterwards.", default=True
+    )
+
+
+@strawberry.input(description="A hold to void.")
+class VoidTransactionInput:
+    transaction_id: strawberry.ID = strawberry.field(description="The pending transaction.")
+    idempotency_key: str = strawberry.field(
+        description="1 to 255 characters, unique in the ledger for ever."
+    )
+    description: str | None = strawberry.field(
+        description="Why; kept in the transaction's history.", default=None
+    )
+
+
+@strawberry.type(description="The transaction is recorded.")
+class PostTransactionSuccess:
+    transaction: Transaction = strawberry.field(description="The transaction as it now stands.")
+    replayed: bool = strawberry.field(
+        description="Whether the key had been used before, so that this is the first result."
+    )
+
+
+@strawberry.type(description="The batch was decided.")
+class PostTransactionsSuccess:
+    results: list[
+        Annotated["PostTransactionResult", strawberry.lazy("app.api.transaction_mutations")]
+    ] = strawberry.field(
+        description="In input order. With INDEPENDENT some may be refusals; ATOMIC has none."
+    )
+
+
+@strawberry.type(description="The hold is settled, in whole or in part.")
+class SettleTransactionSuccess:
+    transaction: Transaction = strawberry.field(description="The transaction as it now stands.")
+    replayed: bool = strawberry.field(description="Whether the key had been used before.")
+
+
+@strawberry.type(description="What was left of the hold is released.")
+class VoidTransactionSuccess:
+    transaction: Transaction = strawberry.field(description="The transaction as it now stands.")
+    replayed: bool = strawberry.field(description="Whether the key had been used before.")
+
+
+PostTransactionResult = Annotated[
+    PostTransactionSuccess
+    | ValidationFailed
+    | EntriesUnbalanced
+    | AccountNotFound
+    | LedgerNotFound
+    | AccountNotOpen
+    | LedgerArchived
+    | InsufficientFunds
+    | ConditionFailed
+    | VersionConflict
+    | IdempotencyConflict
+    | ExternalIdTaken,
+    strawberry.union("PostTransactionResult", description="What became of postTransaction."),
+]
+PostTransactionsResult = Annotated[
+    PostTransactionsSuccess
+    | ValidationFailed
+    | EntriesUnbalanced
+    | AccountNotFound
+    | LedgerNotFound
+    | AccountNotOpen
+    | LedgerArchived
+    | InsufficientFunds
+    | ConditionFailed
+    | VersionConflict
+    | IdempotencyConflict
+    | ExternalIdTaken,
+    strawberry.union(
+        "PostTransactionsResult",
+        description="What became of postTransactions; a refusal is that of the first one refused.",
+    ),
+]
+SettleTransactionResult = Annotated[
+    SettleTransactionSuccess
+    | ValidationFailed
+    | TransactionNotFound
+    | TransactionNotPending
+    | AccountNotFound
+    | EntriesUnbalanced
+    | SettlementExceedsHold
+    | AccountNotOpen
+    | LedgerArchived
+    | IdempotencyConflict,
+    strawberry.union("SettleTransactionResult", description="What became of settleTransaction."),
+]
+VoidTransactionResult = Annotated[
+    VoidTransactionSuccess
+    | ValidationFailed
+    | TransactionNotFound
+    | TransactionNotPending
+    | LedgerArchived
+    | IdempotencyConflict,
+    strawberry.union("VoidTransactionResult", description="What became of voidTransaction."),
+]
+
+
+@strawberry.type
+class TransactionMutations:
+    @strawberry.mutation(
+        description=(
+            "Record a transaction. Once answered it is durable; sent again with the same key it is"
+            " recorded once. Needs the scope write."
+        )
+    )
+    @answering(Permission.WRITE)
+    async def post_transaction(
+        self,
+        info: Info,
+        input: Annotated[PostTransactionInput, strawberry.argument(description="What to record.")],
+    ) -> PostTransactionResult:
+        command = _posting(info.context.scope, input)
+        decision = await info.context.writer.write(command)
+        return await _posted(info, decision)
+
+    @strawberry.mutation(
+        description=(
+            "Record many transactions, all or none (ATOMIC) or each by itself (INDEPENDENT), each"
+            " with its own idempotency key. Needs the scope write."
+        )
+    )
+    @answering(Permission.WRITE)
+    async def post_transactions(
+        self,
+        info: Info,
+        input: Annotated[PostTransactionsInput, strawberry.argument(description="What to record.")],
+    ) -> PostTransactionsResult:
+        if not 1 <= len(input.transactions) <= MAX_TRANSACTIONS:
+            raise refusals.ValidationFailed(
+                message=f"From 1 to {MAX_TRANSACTIONS} transactions are recorded at once.",
+                path=("input", "transactions"),
+            )
+        if input.mode is BatchMode.ATOMIC:
+            return await _post_together(info, input.transactions)
+        results = await asyncio.gather(
+            *(_post_alone(info, index, item) for index, item in enumerate(input.transactions))
+        )
+        return PostTransactionsSuccess(results=list(results))
+
+    @strawberry.mutation(
+        description=(
+            "Post a hold: all that is left of it, or a part; many times until it is used up. Needs"
+            " the scope write."
+        )
+    )
+    @answering(Permission.WRITE)
+    async def settle_transaction(
+        self,
+        info: Info,
+        input: Annotated[
+            SettleTransactionInput, strawberry.argument(description="What to settle.")
+        ],
+    ) -> SettleTransactionResult:
+        lines = input.entries
+        command = commands.SettleTransaction(
+            scope=info.context.scope,
+            transaction_id=required_id(TRANSACTION, input.transaction_id, "transactionId"),
+            idempotency_key=input.idempotency_key,
+            lines=None
+            if lines is None
+            else tuple(_settle_line(index, line) for index, line in enumerate(lines)),
+            final=input.final,
+        )
+        transaction, replayed = await _change(info, command)
+        return SettleTransactionSuccess(transaction=transaction, replayed=replayed)
+
+    @strawberry.mutation(description="Release all that is left of a hold. Needs the scope write.")
+    @answering(Permission.WRITE)
+    async def void_transaction(
+        self,
+        info: Info,
+        input: Annotated[VoidTransactionInput, strawberry.argument(description="What to void.")],
+    ) -> VoidTransactionResult:
+        command = commands.VoidTransaction(
+            scope=info.context.scope,
+            transaction_id=required_id(TRANSACTION, input.transaction_id, "transactionId"),
+            idempotency_key=input.idempotency_key,
+            description=input.description,
+        )
+        transaction, replayed = await _change(info, command)
+        return VoidTransactionSuccess(transaction=transaction, replayed=replayed)
+
+
+async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostTransactionsSuccess:
+    if len({item.dry_run for item in items}) > 1:
+        raise refusals.ValidationFailed(
+            message="With ATOMIC, dryRun is the same in all transactions.",
+            path=("input", "transactions"),
+        )
+    scope = info.context.scope
+    postings = []
+    for index, item in enumerate(items):
+        try:
+            postings.append(_posting(scope, item))
+        except refusals.Refusal as refusal:
+            raise refusal.under("transactions", str(index)) from None
+    decisions = await info.context.writer.write_together(postings)
+    return PostTransactionsSuccess(
+        results=[await _posted(info, decision) for decision in decisions]
+    )
+
+
+async def _post_alone(info: Info, index: int, item: PostTransactionInput) -> Any:
+    try:
+        command = _posting(info.context.scope, item)
+        return await _posted(info, await info.context.writer.write(command))
+    except refusals.Refusal as refusal:
+        return render(refusal.under("transactions", str(index)))
+
+
+async def _posted(info: Info, decision: Decision) -> PostTransactionSuccess:
+    if isinstance(decision, Replayed):
+        transaction = await find_transaction(info, decision.transaction_id)
+        return PostTransactionSuccess(transaction=transaction, replayed=True)
+    return PostTransactionSuccess(transaction=_transaction(decision), replayed=False)
+
+
+async def _change(
+    info: Info, command: commands.SettleTransaction | commands.VoidTransaction
+) -> tuple[Transaction, bool]:
+    command.check()
+    decision = await info.context.writer.write(command)
+    if isinstance(decision, Replayed):
+        return await find_transaction(info, decision.transaction_id), True
+    recorded = decision.transaction
+    return Transaction.of(_row(decision), known_key=recorded.idempotency_key), False
+
+
+def _posting(scope: Scope, item: PostTransactionInput) -> commands.PostTransaction:
+    command = commands.PostTransaction(
+        scope=scope,
+        transaction_id=uuid7(),
+        ledger_id=required_id(LEDGER, item.ledger_id, "ledgerId"),
+        idempotency_key=item.idempotency_key,
+        entries=tuple(_draft(index, entry) for index, entry in enumerate(item.entries)),
+        pending=item.status is PostingStatus.PENDING,
+        description=item.description,
+        external_id=item.external_id,
+        metadata=item.metadata or {},
+        effective_at=item.effective_at,
+        dry_run=item.dry_run,
+    )
+    command.check()
+    return command
+
+
+def _draft(index: int, entry: EntryInput) -> commands.EntryDraft:
+    return commands.EntryDraft(
+        account_id=required_id(ACCOUNT, entry.account_id, "entries", str(index), "accountId"),
+        direction=domain.Direction(entry.direction.value),
+        amount=entry.amount,
+        metadata=entry.metadata or {},
+        condition=_condition(entry.condition),
+        account_version=entry.account_version,
+    )
+
+
+def _condition(condition: BalanceCondition | None) -> commands.BalanceCondition | None:
+    if condition is None:
+        return None
+    return commands.BalanceCondition(
+        _range(condition.posted), _range(condition.pending), _range(condition.available)
+    )
+
+
+def _range(bounds: AmountRange | None) -> commands.AmountRange | None:
+    if bounds is None:
+        return None
+    return commands.AmountRange(bounds.gte, bounds.gt, bounds.lte, bounds.lt, bounds.eq)
+
+
+def _settle_line(index: int, line: SettleEntryInput) -> commands.SettleLine:
+    return commands.SettleLine(
+        account_id=required_id(ACCOUNT, line.account_id, "entries", str(index), "accountId"),
+        direction=domain.Direction(line.direction.value),
+        amount=line.amount,
+    )
+
+
+def _transaction(recorded: Recorded) -> Transaction:
+    """The transaction as it was just recorded, without reading it back."""
+    accounts = {account.account_id: account for account in recorded.accounts}
+    entries = []
+    for entry in recorded.entries:
+        account, after = accounts[entry.account_id], entry.balances_after
+        entries.append(
+            Entry.of(
+                rows.EntryRow(
+                    account_id=entry.account_id,
+                    sequence=entry.sequence,
+                    ledger_id=account.ledger_id,
+                    transaction_sequence=recorded.transaction.sequence,
+                    line=entry.line,
+                    direction=entry.direction.value,
+                    effect=entry.effect.value,
+                    amount=entry.amount,
+                    posted_debits=after.posted_debits,
+                    posted_credits=after.posted_credits,
+                    pending_debits=after.pending_debits,
+                    pending_credits=after.pending_credits,
+                    effective_at=entry.effective_at,
+                    recorded_at=recorded.event.recorded_at,
+                    metadata=dict(entry.metadata),
+                    normal_balance=account.normal_balance.value,
+                    currency=account.currency,
+                    exponent=account.exponent,
+                )
+            )
+        )
+    return Transaction.of(_row(recorded), entries, recorded.event.idempotency_key)
+
+
+def _row(recorded: Recorded) -> rows.TransactionRow:
+    transaction = recorded.transaction
+    return rows.TransactionRow(
+        transaction_id=transaction.transaction_id,
+        ledger_id=transaction.ledger_id,
+        sequence=transaction.sequence,
+        status=transaction.status.value,
+        description=transaction.description,
+        external_id=transaction.external_id,
+        metadata=dict(transaction.metadata),
+        effective_at=transaction.effective_at,
+        created_at=transaction.created_at,
+        posted_at=transaction.posted_at,
+        voided_at=transaction.voided_at,
+    )

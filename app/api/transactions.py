@@ -1,0 +1,109 @@
+"""Transactions and their events."""
+
+from collections.abc import Sequence as Items
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from app.api.context import Info
+from app.api.entries import Entry
+from app.api.enums import TransactionEventKind, TransactionStatus
+from app.api.ids import TRANSACTION, encode
+from app.api.nodes import Node
+from app.api.scalars import JSON, DateTime, Sequence, moment
+from app.store import rows
+
+if TYPE_CHECKING:
+    from app.api.ledgers import Ledger
+
+
+@strawberry.type(description="One accepted command and what it did to its transaction.")
+class TransactionEvent:
+    kind: TransactionEventKind = strawberry.field(description="What happened.")
+    idempotency_key: str = strawberry.field(description="The key of the command.")
+    description: str | None = strawberry.field(description="What the command said of it.")
+    created_at: DateTime = strawberry.field(description="When it was recorded.")
+
+
+@strawberry.type(
+    description="A movement of money between accounts of one ledger, balanced in each currency."
+)
+class Transaction(Node):
+    sequence: Sequence = strawberry.field(
+        description="1, 2, 3 … in its ledger, without a gap, in commit order."
+    )
+    status: TransactionStatus = strawberry.field(description="Where it stands.")
+    description: str | None = strawberry.field(description="For people.")
+    external_id: str | None = strawberry.field(
+        description="The client's own id for it, unique among the transactions of the ledger."
+    )
+    metadata: JSON = strawberry.field(description="The client's own data.")
+    effective_at: DateTime = strawberry.field(description="When it happened in the world.")
+    created_at: DateTime = strawberry.field(description="When it was recorded.")
+    posted_at: DateTime | None = strawberry.field(description="When it became POSTED.")
+    voided_at: DateTime | None = strawberry.field(description="When it became VOIDED.")
+    row: strawberry.Private[rows.TransactionRow]
+    known_entries: strawberry.Private[Items[Entry] | None] = None
+    known_key: strawberry.Private[str | None] = None
+
+    @classmethod
+    def of(
+        cls,
+        row: rows.TransactionRow,
+        known_entries: Items[Entry] | None = None,
+        known_key: str | None = None,
+    ) -> "Transaction":
+        return cls(
+            id=encode(TRANSACTION, row.transaction_id),
+            sequence=Sequence(row.sequence),
+            status=TransactionStatus(row.status),
+            description=row.description,
+            external_id=row.external_id,
+            metadata=JSON(row.metadata),
+            effective_at=DateTime(row.effective_at),
+            created_at=DateTime(row.created_at),
+            posted_at=moment(row.posted_at),
+            voided_at=moment(row.voided_at),
+            row=row,
+            known_entries=known_entries,
+            known_key=known_key,
+        )
+
+    @strawberry.field(description="The ledger it is in.")
+    async def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
+        from app.api.ledgers import Ledger
+
+        row = await info.context.load.ledgers_by_id.load((self.row.ledger_id,))
+        assert row is not None
+        return Ledger.of(row)
+
+    @strawberry.field(description="All its lines, those of settlements and voids last.")
+    async def entries(self, info: Info) -> list[Entry]:
+        if self.known_entries is not None:
+            return list(self.known_entries)
+        found = await info.context.load.entries_by_transaction.load(self._place)
+        return [Entry.of(row) for row in found]
+
+    @strawberry.field(description="The idempotency key under which it was created.")
+    async def idempotency_key(self, info: Info) -> str:
+        if self.known_key is not None:
+            return self.known_key
+        events = await info.context.load.events_by_transaction.load(self._place)
+        return events[0].idempotency_key
+
+    @strawberry.field(description="Every state that it went through, oldest first.")
+    async def history(self, info: Info) -> list[TransactionEvent]:
+        events = await info.context.load.events_by_transaction.load(self._place)
+        return [
+            TransactionEvent(
+                kind=TransactionEventKind(event.kind),
+                idempotency_key=event.idempotency_key,
+                description=event.description,
+                created_at=DateTime(event.recorded_at),
+            )
+            for event in events
+        ]
+
+    @property
+    def _place(self) -> tuple[object, int]:
+        return self.row.ledger_id, self.row.sequence
