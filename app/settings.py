@@ -29,6 +29,13 @@ class Settings(BaseSettings):
     data_directory: Path = Field(
         default=Path(".data"), description="Where the embedded PostgreSQL keeps its files."
     )
+    postgres_bin: Path | None = Field(
+        default=None, description="Directory of the embedded server's binaries; found if absent."
+    )
+    postgres_user: str | None = Field(
+        default=None,
+        description="Whom the embedded server runs as if root starts it; postgres or nobody.",
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     pool_size: int = Field(default=8, ge=1, le=200, description="Reading connections a process.")

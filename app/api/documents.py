@@ -16,8 +16,8 @@ the last one has bounded it:
    will run), and remembered for each tuple of page sizes.
 
 Price: an object or a connection 1, all below a field with `first`, `last` or `ids` times that many
-(the default page where no size is given), a scalar 0, a root field of a mutation 10 besides what
-it returns. Sums saturate at 10^9.
+(the default page where no size is given), a scalar 0, but 1 under an alias, a root field of a
+mutation 10 besides what it returns. Sums saturate at 10^9.
 
 What is kept must not be evictable by junk. A new text enters the shelf of newcomers, and so does
 one that failed; a valid document moves to the regulars when it is asked for again. Unique texts,
@@ -199,7 +199,7 @@ class Walk:
         aliases = 1 if node.alias else 0
         if node.selection_set is None:
             introspection = 1 if parent and is_introspection_type(parent) else 0
-            return Measure(1, aliases, 1, introspection)
+            return Measure(1, aliases, 1, introspection, aliases)
         definition = self._schema.get_field(parent, name) if is_composite_type(parent) else None
         named = get_named_type(definition.type) if definition else None
         below = self._selection_set(node.selection_set, named)

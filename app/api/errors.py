@@ -16,10 +16,13 @@ from enum import StrEnum
 from itertools import islice
 from traceback import StackSummary, walk_tb
 from types import MappingProxyType
+from typing import Any
 
 import structlog
 from graphql import GraphQLError, ValueNode
 from strawberry.exceptions import StrawberryInputCoercionError
+
+from app.store.database import Unavailable
 
 MAX_MESSAGE_CHARACTERS = 1000
 MAX_LOGGED_FAULTS = 5
@@ -40,6 +43,7 @@ class Code(StrEnum):
     OPERATION_NOT_SUPPORTED = "OPERATION_NOT_SUPPORTED"
     BAD_USER_INPUT = "BAD_USER_INPUT"
     EXECUTION_TIMEOUT = "EXECUTION_TIMEOUT"
+    UNAVAILABLE = "UNAVAILABLE"
     INTERNAL_SERVER_ERROR = "INTERNAL_SERVER_ERROR"
     BAD_REQUEST = "BAD_REQUEST"
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -93,7 +97,7 @@ def settled(error: GraphQLError, code: str) -> CodedError:
 def render(error: GraphQLError, request_id: str) -> dict[str, object]:
     """The error as JSON; what has no code is masked."""
     code = code_of(error)
-    shown: dict[str, object] = {}
+    shown: dict[str, Any] = {}
     if code is None:
         shown["message"] = "Internal server error"
     else:
@@ -106,6 +110,8 @@ def render(error: GraphQLError, request_id: str) -> dict[str, object]:
         shown["extensions"] = {"code": Code.INTERNAL_SERVER_ERROR, "requestId": request_id}
     else:
         shown["extensions"] = {**(error.extensions or {}), "code": code}
+        if code == Code.UNAVAILABLE:
+            shown["extensions"]["retryable"] = True
     return shown
 
 
@@ -117,6 +123,8 @@ def code_of(error: GraphQLError) -> str | None:
     one thing is the client's doing: a value in an argument, known by the node it points at.
     """
     raised = error.original_error or error
+    if isinstance(raised, Unavailable):
+        return Code.UNAVAILABLE
     if not isinstance(raised, GraphQLError):
         return None
     code = error.extensions.get("code") if error.extensions else None

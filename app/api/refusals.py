@@ -15,7 +15,6 @@ from app.api.accounts import Account, find_account
 from app.api.balances import Currency
 from app.api.context import Info
 from app.api.enums import AccountStatus, Direction, ErrorCode, TransactionStatus
-from app.api.errors import CodedError
 from app.api.ids import decode_as
 from app.api.nodes import UserError
 from app.api.scalars import Amount, Sequence
@@ -23,12 +22,9 @@ from app.api.transactions import Transaction
 from app.ledger import refusals
 from app.ledger.refusals import Refusal
 from app.store.identity import Permission
-from app.store.writer import Unavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-UNAVAILABLE = "UNAVAILABLE"
 
 
 @strawberry.type(description="The input is malformed, whatever the books hold.")
@@ -209,13 +205,6 @@ def answering(
                 return await resolve(*args, **kwargs)
             except Refusal as refusal:
                 return render(refusal)  # type: ignore[return-value]
-            except Unavailable as fault:
-                raise CodedError(
-                    UNAVAILABLE,
-                    "The write was not taken, or its fate is unknown. Send the same again, with"
-                    " the same idempotency key.",
-                    retryable=True,
-                ) from fault
             finally:
                 await info.context.renew()
 

@@ -9,8 +9,8 @@ transaction mode refuses such options, which is right: session state would leak 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
@@ -19,13 +19,14 @@ from psycopg import AsyncConnection, IsolationLevel
 from psycopg.adapt import AdaptersMap, Buffer, Loader
 from psycopg.conninfo import make_conninfo
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from app.ledger.accounts import Scope
 
 MINIMUM_VERSION = 15
+POOL_SECONDS = 5.0
 UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 KEYED_PLANS: dict[str, str | int] = {
@@ -48,6 +49,10 @@ _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 class UnsafeDatabase(Exception):
     """The database would lose or refuse what we promise to keep; the message says what to do."""
+
+
+class Unavailable(Exception):
+    """The database cannot be reached, or did not answer in time; trying again later is right."""
 
 
 class _WholeNumber(Loader):
@@ -118,9 +123,17 @@ class Database:
         await _configure(connection)
         return connection
 
-    def writing(self) -> AbstractAsyncContextManager[Connection]:
-        """A transaction that commits when the block ends and rolls back when it raises."""
-        return self._writing.connection()
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Connection]:
+        """A transaction that commits when the block ends and rolls back when it raises.
+
+        Raises Unavailable; if that was at commit, the write may have been done.
+        """
+        try:
+            async with self._writing.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError) as fault:
+            raise Unavailable("The database did not answer; try again later.") from fault
 
     def snapshot(self, scope: Scope) -> "Snapshot":
         """One consistent view; nothing is opened before its first statement."""
@@ -137,6 +150,7 @@ class Database:
             min_size=1,
             max_size=size,
             open=False,
+            timeout=POOL_SECONDS,
             configure=configure,
             name="ledgers",
         )
@@ -167,11 +181,14 @@ class Snapshot:
         """Run one statement and return all its rows."""
         assert "%(organization)s" in statement, "a statement must filter on the organization"
         async with self._turn:
-            if self._connection is None:
-                self._connection = await self._pool.getconn()
             self.statements += 1
-            cursor = await self._connection.execute(statement, {**parameters, **self._tenancy})
-            return await cursor.fetchall()
+            try:
+                if self._connection is None:
+                    self._connection = await self._pool.getconn()
+                cursor = await self._connection.execute(statement, {**parameters, **self._tenancy})
+                return await cursor.fetchall()
+            except (PoolTimeout, psycopg.OperationalError) as fault:
+                raise Unavailable("The database did not answer; try again later.") from fault
 
     async def close(self) -> None:
         """End the transaction and hand the connection back."""

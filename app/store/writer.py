@@ -27,7 +27,7 @@ from psycopg import errors
 from app.ledger.commands import Command
 from app.ledger.posting import Decision
 from app.ledger.refusals import Refusal
-from app.store.database import Connection, Database
+from app.store.database import Connection, Database, Unavailable
 from app.store.posting import Answer, Group, post
 
 ATTEMPTS = 4
@@ -46,10 +46,6 @@ PASSING = (
 )
 
 log = structlog.get_logger(__name__)
-
-
-class Unavailable(Exception):
-    """The database cannot be reached; nothing is known to be written. Send the same again."""
 
 
 @dataclass(slots=True)
@@ -97,7 +93,7 @@ class Writer:
     def submit(self, commands: Sequence[Command]) -> asyncio.Future[Answer]:
         """Queue one group; commands must have passed their own `check`."""
         if self._closing:
-            raise Unavailable("the server is shutting down")
+            raise Unavailable("The server is shutting down; send the same again.")
         waiting = _Waiting(Group(tuple(commands)), asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._arrived.set()
@@ -183,7 +179,10 @@ def _may_pass(fault: psycopg.Error) -> bool:
 
 def _for_caller(fault: Exception) -> Exception:
     if isinstance(fault, psycopg.Error) and _may_pass(fault):
-        unavailable = Unavailable("the database did not take the write")
+        unavailable = Unavailable(
+            "The write was not taken, or its fate is unknown: send the same again, with the same"
+            " idempotency key."
+        )
         unavailable.__cause__ = fault
         return unavailable
     return fault

@@ -430,7 +430,7 @@ def test_introspection_cannot_be_multiplied() -> None:
         (
             "mutation { a: append(value: 1, turns: 0) ... { b: append(value: 1, turns: 0) } }",
             {},
-            20,
+            22,
         ),
     ],
 )  # fmt: skip

@@ -1,0 +1,60 @@
+"""From `Authorization: Bearer` to a principal.
+
+Found keys are remembered for a few seconds, so that a busy client costs one query in that time;
+that is also how long a revoked key may still be accepted, here and in every other process.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.api.errors import Code, RequestRefused
+from app.store.database import Database, Unavailable
+from app.store.identity import Principal, authenticate
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ledgers"'}
+MAX_REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class Authenticator:
+    """Finds the principal of a request's headers."""
+
+    database: Database
+    remember_seconds: float
+    _remembered: dict[bytes, tuple[float, Principal]] = field(default_factory=dict)
+
+    async def __call__(self, headers: Mapping[bytes, bytes], /) -> Principal:
+        """Raises RequestRefused: 401, alike for every token that is not in use, or 503."""
+        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+        token = token.strip()
+        if scheme.lower() != b"bearer" or not token:
+            raise RequestRefused(
+                401,
+                Code.UNAUTHENTICATED,
+                "Send an API key in the header Authorization: Bearer ldg_….",
+                CHALLENGE,
+            )
+        now = time.monotonic()
+        remembered = self._remembered.get(token)
+        if remembered is not None and remembered[0] > now:
+            return remembered[1]
+        try:
+            principal = await self._find(token)
+        except Unavailable as fault:
+            raise RequestRefused(503, Code.UNAVAILABLE, str(fault), {"Retry-After": "1"}) from fault
+        if principal is None:
+            self._remembered.pop(token, None)
+            raise RequestRefused(401, Code.UNAUTHENTICATED, "The API key is not in use.", CHALLENGE)
+        if len(self._remembered) >= MAX_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[token] = (now + self.remember_seconds, principal)
+        return principal
+
+    async def _find(self, token: bytes) -> Principal | None:
+        try:
+            text = token.decode("ascii")
+        except UnicodeDecodeError:
+            return None
+        async with self.database.writing() as connection:
+            return await authenticate(connection, text)
