@@ -1,0 +1,97 @@
+"""Real PostgreSQL for every test: a database of its own, copied from a migrated template.
+
+The server is the embedded one, as `make serve` runs it, unless DATABASE_URL names another (its user
+must be allowed to create databases).
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import pytest_asyncio
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Composed, Identifier
+
+from app.store.embedded import EmbeddedPostgres
+from app.store.migrate import migrate
+from tests.api_client import Api, open_api
+
+MakeDatabase = Callable[[str | None], str]
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The owner's address of the server that the tests run on."""
+    given = os.environ.get("DATABASE_URL")
+    if given is not None:
+        yield given
+        return
+    # Not under tmp_path: as root the server's own user could not reach it there.
+    directory = Path(tempfile.mkdtemp(prefix="ledgers-tests-"))
+    directory.chmod(0o755)
+    try:
+        with EmbeddedPostgres(directory, {"max_connections": "200"}) as server:
+            yield server.owner_url
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """The address of a migrated, empty database that others are copied from."""
+    name = f"ledgers_template_{uuid4().hex[:12]}"
+    _run(server_url, SQL("CREATE DATABASE {}").format(Identifier(name)))
+    url = _with_database(server_url, name)
+    migrate(url)
+    yield url
+    _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def make_database(server_url: str, template: str) -> Iterator[MakeDatabase]:
+    """Makes databases: copies of the one at the given address, or of the empty template."""
+    made: list[str] = []
+
+    def make(source: str | None) -> str:
+        name = f"ledgers_test_{uuid4().hex[:12]}"
+        origin = conninfo_to_dict(source or template)["dbname"]
+        _run(
+            server_url,
+            SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(str(origin))),
+        )
+        made.append(name)
+        return _with_database(server_url, name)
+
+    yield make
+    for name in made:
+        _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def database_url(make_database: MakeDatabase) -> str:
+    """The owner's address of this test's own migrated, empty database."""
+    return make_database(None)
+
+
+@pytest_asyncio.fixture
+async def api(database_url: str) -> AsyncIterator[Api]:
+    """The whole server in this process, with an organization and an all-powerful test key."""
+    async with open_api(database_url) as opened:
+        yield opened
+
+
+def _run(url: str, statement: Composed) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _with_database(url: str, name: str) -> str:
+    scheme, _, rest = url.partition("://")
+    location, _, query = rest.partition("?")
+    host = location.rpartition("/")[0] if "/" in location else location
+    return f"{scheme}://{host}/{name}" + (f"?{query}" if query else "")
