@@ -36,30 +36,43 @@ class Settings(BaseSettings):
         default=None,
         description="Whom the embedded server runs as if root starts it; postgres or nobody.",
     )
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    pool_size: int = Field(default=8, ge=1, le=200, description="Reading connections a process.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    pool_size: int = Field(default=8, ge=1, le=200, description="Reading connections of a process.")
     allow_unsafe_durability: bool = Field(
         default=False,
         description="Start even where fsync, synchronous_commit or full_page_writes is off.",
     )
-    log_format: Literal["console", "json"] = "console"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = Field(
+        default="console", description="For people (console) or for machines (json)."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important events that are logged."
+    )
 
     principal_cache_seconds: float = Field(
-        default=2.0, ge=0, le=60, description="How long a revoked API key may still be accepted."
+        default=2.0,
+        ge=0,
+        le=60,
+        description="Seconds for which a revoked API key may still be accepted.",
     )
-    drain_seconds: float = Field(default=20.0, ge=0, description="Time for requests on SIGTERM.")
+    drain_seconds: float = Field(
+        default=20.0, ge=0, description="Seconds for requests to finish on SIGTERM."
+    )
 
     max_batch: int = Field(default=1000, ge=1, le=10_000, description="Commands in one commit.")
-    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Body of one request.")
     max_query_bytes: int = Field(default=65_536, ge=256, description="Text of one document.")
-    max_tokens: int = Field(default=2000, ge=10)
-    max_depth: int = Field(default=15, ge=2)
-    max_aliases: int = Field(default=50, ge=0)
-    max_root_mutations: int = Field(default=10, ge=1)
-    max_cost: int = Field(default=20_000, ge=10)
-    execution_seconds: float = Field(default=15.0, gt=0, description="Time limit of a request.")
+    max_tokens: int = Field(default=2000, ge=10, description="Words and signs of one document.")
+    max_depth: int = Field(default=15, ge=2, description="Levels of one operation.")
+    max_aliases: int = Field(default=50, ge=0, description="Aliases in one operation.")
+    max_root_mutations: int = Field(default=10, ge=1, description="Mutation fields an operation.")
+    max_cost: int = Field(
+        default=20_000, ge=10, description="Price of one operation: 1 an object, times page sizes."
+    )
+    execution_seconds: float = Field(
+        default=15.0, gt=0, description="Time limit of a request, in seconds."
+    )
 
 
 @lru_cache(maxsize=1)
