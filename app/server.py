@@ -23,6 +23,7 @@ from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
 from app.api.http import GraphQLEndpoint
+from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
 from app.store.database import Database
@@ -46,7 +47,7 @@ class Server:
             pool_size=self.settings.pool_size,
             statement_seconds=self.settings.execution_seconds,
         )
-        self.writer = Writer(self.database, self.settings.max_batch)
+        self.writer = Writer(self.database, self.settings.max_batch_entries)
 
     @asynccontextmanager
     async def running(self, _: Starlette | None = None) -> AsyncIterator[None]:
@@ -83,8 +84,10 @@ class Server:
             max_root_mutations=settings.max_root_mutations,
             max_cost=settings.max_cost,
         )
+        graphql_schema = schema._schema  # noqa: SLF001  strawberry offers no other way
+        planner = Planner(graphql_schema, schema.config.name_converter)
         return GraphQLEndpoint(
-            Documents(schema._schema, limits),  # noqa: SLF001  strawberry offers no other way
+            Documents(graphql_schema, limits, planner),
             authenticate=Authenticator(self.database, settings.principal_cache_seconds),
             open_context=self._open_context,
             max_body_bytes=settings.max_body_bytes,

@@ -25,13 +25,14 @@ valid or not, only ever push out each other.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
+    ExecutionResult,
     Executor,
     FieldNode,
     FragmentDefinitionNode,
@@ -39,11 +40,13 @@ from graphql import (
     GraphQLError,
     GraphQLField,
     GraphQLNamedType,
+    GraphQLResolveInfo,
     GraphQLSchema,
     GraphQLSyntaxError,
     InlineFragmentNode,
     IntValueNode,
     ListValueNode,
+    MiddlewareManager,
     OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
@@ -64,6 +67,7 @@ from graphql.validation.validate import ValidationAbortedError
 from strawberry.execution import optimized_is_awaitable
 
 from app.api.errors import Code, CodedError, RequestErrors, settled
+from app.api.plans import Plan, Planner, Plans, Resolved
 
 MAX_ERRORS = 5
 MAX_NESTING = 200
@@ -241,7 +245,16 @@ class Walk:
 class Operation:
     """One operation of a valid document, ready to be priced and executed."""
 
-    __slots__ = ("_ast", "_costs", "_limits", "_page_variables", "_schema", "definition", "name")
+    __slots__ = (
+        "_ast",
+        "_costs",
+        "_limits",
+        "_page_variables",
+        "_plans",
+        "_schema",
+        "definition",
+        "name",
+    )
 
     def __init__(
         self,
@@ -250,8 +263,10 @@ class Operation:
         ast: DocumentNode,
         definition: OperationDefinitionNode,
         page_variables: tuple[str, ...],
+        plans: Plans | None,
     ) -> None:
         self.definition = definition
+        self._plans = plans
         self.name = definition.name.value if definition.name else None
         self._schema = schema
         self._limits = limits
@@ -274,8 +289,29 @@ class Operation:
             cost = self._costs[sizes] = walk.operation(self.definition).cost
         return cost
 
-    def prepare(self, variables: dict[str, Any]) -> Executor[Any]:
-        """An executor with these variables coerced, which awaits its `context_value`."""
+    def prepare(self, variables: dict[str, Any]) -> "Prepared":
+        """The operation with these variables, coerced and priced: by a plan, or else an executor.
+
+        Raises RequestErrors.
+        """
+        plan = None if self._plans is None else self._plans.get(variables)
+        if plan is not None:
+            try:
+                values = plan.coerce(variables)
+            except Exception:  # noqa: BLE001 (graphql-core says what does not fit)
+                plan = None
+            else:
+                self._charge(values)
+                return Prepared(self, variables, plan, values)
+        return Prepared(self, variables, None, {}, self.executor(variables))
+
+    def executor(
+        self, variables: dict[str, Any], resolved: Resolved | None = None
+    ) -> Executor[Any]:
+        """An executor with these variables, which awaits its `context_value`.
+
+        Root fields that are `resolved` already are not resolved again. Raises RequestErrors.
+        """
         executor = Executor.build(
             self._schema,
             self._ast,
@@ -283,15 +319,85 @@ class Operation:
             operation_name=self.name,
             max_coercion_errors=MAX_ERRORS,
             is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
+            middleware=None if resolved is None else _keep(resolved),
         )
         if isinstance(executor, list):
             raise RequestErrors(
                 *(settled(error, Code.BAD_USER_INPUT) for error in executor[:MAX_ERRORS])
             )
-        cost = self.cost(executor.variable_values.coerced)
+        self._charge(executor.variable_values.coerced)
+        return executor
+
+    def _charge(self, variables: Mapping[str, object]) -> None:
+        cost = self.cost(variables)
         if cost > self._limits.max_cost:
             raise RequestErrors(_too_complex("cost", self._limits.max_cost, cost))
-        return executor
+
+
+def _keep(resolved: Resolved) -> MiddlewareManager:
+    """Give the values, or raise the exceptions, that root fields came to before."""
+
+    def resolve(
+        following: Any, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any
+    ) -> Any:
+        if info.path.prev is not None or info.path.key not in resolved:
+            return following(source, info, **arguments)
+        outcome = resolved[info.path.key]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return MiddlewareManager(resolve)
+
+
+class Prepared:
+    """An operation ready to run: by its plan if it has one, and what that declines by graphql-core.
+
+    The two take a context each, for a failed statement leaves a snapshot unusable.
+    """
+
+    __slots__ = ("_executor", "_operation", "_plan", "_resolved", "_values", "_variables")
+
+    def __init__(
+        self,
+        operation: Operation,
+        variables: dict[str, Any],
+        plan: Plan | None,
+        values: Mapping[str, Any],
+        executor: Executor[Any] | None = None,
+    ) -> None:
+        self._operation = operation
+        self._variables = variables
+        self._plan = plan
+        self._values = values
+        self._executor = executor
+        self._resolved: Resolved = {}
+
+    @property
+    def planned(self) -> bool:
+        return self._plan is not None
+
+    async def run_plan(self, context: object) -> ExecutionResult | None:
+        """The result, free of errors; None where the plan declines."""
+        assert self._plan is not None
+        try:
+            data = await self._plan.run(context, self._values, self._resolved)
+        except Exception:  # noqa: BLE001 (graphql-core will come to it again, and report it)
+            return None
+        return ExecutionResult(data, None)
+
+    async def run(self, context: object) -> ExecutionResult:
+        """The result by graphql-core; a fault of its own becomes an error like a resolver's."""
+        executor = self._executor or self._operation.executor(self._variables, self._resolved)
+        executor.context_value = context
+        try:
+            outcome = executor.execute_operation()
+            if isinstance(outcome, Awaitable):
+                outcome = await outcome
+        except Exception as fault:  # noqa: BLE001 (masked and reported with the others)
+            return ExecutionResult(None, [GraphQLError("", original_error=fault)])
+        assert isinstance(outcome, ExecutionResult)
+        return outcome
 
 
 class Document:
@@ -361,8 +467,11 @@ class Shelf:
 class Documents:
     """All documents of one schema. Not for threads: it lives on one event loop."""
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
+    def __init__(
+        self, schema: GraphQLSchema, limits: Limits, planner: Planner | None = None
+    ) -> None:
         self.limits = limits
+        self._planner = planner
         self.regulars = Shelf(REGULARS, REGULAR_BYTES)
         self.newcomers = Shelf(NEWCOMERS, NEWCOMER_BYTES)
         self._schema = schema
@@ -429,8 +538,20 @@ class Documents:
         if refusals:
             raise RequestErrors(*refusals[:MAX_ERRORS])
         page_variables = tuple(walk.page_variables)
+        fragments = {
+            definition.name.value: definition
+            for definition in ast.definitions
+            if isinstance(definition, FragmentDefinitionNode)
+        }
         return [
-            Operation(self._schema, self.limits, ast, definition, page_variables)
+            Operation(
+                self._schema,
+                self.limits,
+                ast,
+                definition,
+                page_variables,
+                None if self._planner is None else Plans(self._planner, definition, fragments),
+            )
             for definition in definitions
         ]
 

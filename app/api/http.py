@@ -30,7 +30,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -40,10 +40,10 @@ from urllib.parse import parse_qsl
 
 import orjson
 import structlog
-from graphql import ExecutionResult, Executor, GraphQLError, OperationType
+from graphql import ExecutionResult, GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
-from app.api.documents import Documents, Operation
+from app.api.documents import Documents, Operation, Prepared
 from app.api.errors import (
     Code,
     CodedError,
@@ -118,12 +118,16 @@ class Parameters:
 
 @dataclass(slots=True)
 class Exchange:
-    """What is known of a request so far: how to answer it, and what to log."""
+    """What is known of a request so far: how to answer it, and what to log.
+
+    `road` says what executed it: a plan, graphql-core after the plan "declined", or graphql-core.
+    """
 
     request_id: str
     media: str = JSON
     operation: Operation | None = None
     executing: bool = False
+    road: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +235,9 @@ class GraphQLEndpoint:
             )
         if operation.type is OperationType.MUTATION and method == "GET":
             raise _refused(Code.METHOD_NOT_ALLOWED, "Mutations take POST.", {"Allow": "POST"})
-        executor = operation.prepare(parameters.variables)
+        prepared = operation.prepare(parameters.variables)
 
-        result = await self._execute(executor, principal, exchange)
+        result = await self._execute(prepared, principal, exchange)
         errors = result.errors or []
         if errors:
             report(errors, exchange.request_id)
@@ -262,21 +266,35 @@ class GraphQLEndpoint:
         return _refused(Code.PAYLOAD_TOO_LARGE, message, CLOSE)
 
     async def _execute(
-        self, executor: Executor[Any], principal: object, exchange: Exchange
+        self, prepared: Prepared, principal: object, exchange: Exchange
     ) -> ExecutionResult:
+        if prepared.planned:
+            result = await self._in_context(prepared.run_plan, principal, exchange)
+            if result is not None:
+                exchange.road = "plan"
+                return result
+        exchange.road = "declined" if prepared.planned else "graphql-core"
+        result = await self._in_context(prepared.run, principal, exchange)
+        if result is None:
+            raise RuntimeError("open_context took an exception for itself")
+        return result
+
+    async def _in_context(
+        self,
+        run: Callable[[object], Awaitable[ExecutionResult | None]],
+        principal: object,
+        exchange: Exchange,
+    ) -> ExecutionResult | None:
         result = None
         try:
             async with self._open_context(principal, exchange.request_id) as context:
-                executor.context_value = context
                 exchange.executing = True
-                result = await _run(executor)
+                result = await run(context)
         except Exception as fault:
             # What was executed stands, and its answer too, when only the closing failed.
             if result is None:
                 raise
             report_fault(fault, exchange.request_id)
-        if result is None:
-            raise RuntimeError("open_context took an exception for itself")
         return result
 
 
@@ -434,18 +452,6 @@ def _parameters(payload: object) -> Parameters:
     return Parameters(query, operation_name or None, payload.get("variables") or {})
 
 
-async def _run(executor: Executor[Any]) -> ExecutionResult:
-    """Execute; a fault of the executor itself becomes an error like those of resolvers."""
-    try:
-        outcome = executor.execute_operation()
-        if isinstance(outcome, Awaitable):
-            outcome = await outcome
-    except Exception as fault:  # noqa: BLE001 (masked and reported with the others)
-        return ExecutionResult(None, [GraphQLError("", original_error=fault)])
-    assert isinstance(outcome, ExecutionResult)
-    return outcome
-
-
 def _refused(
     code: Code, message: str, headers: Mapping[str, str] = MappingProxyType({})
 ) -> RequestRefused:
@@ -505,6 +511,7 @@ def _log(answer: Answer, exchange: Exchange, seconds: float) -> None:
         operation=operation.type.value if operation else None,
         name=operation.name[:MAX_LOGGED_NAME] if operation and operation.name else None,
         status=answer.status,
+        road=exchange.road,
         errors=[str(code) for code in codes][:MAX_LOGGED_CODES],
         duration_ms=round(seconds * 1000, 2),
     )

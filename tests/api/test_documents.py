@@ -43,7 +43,7 @@ def codes(errors: object) -> list[str]:
 
 def cost(text: str, variables: dict[str, Any] | None = None) -> int:
     operation = load(text).select(None)
-    executor = operation.prepare(variables or {})
+    executor = operation.executor(variables or {})
     return operation.cost(executor.variable_values.coerced)
 
 

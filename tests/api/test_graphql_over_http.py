@@ -875,6 +875,7 @@ async def test_one_line_is_logged(client: httpx.AsyncClient) -> None:
         "operation": "query",
         "name": "Greeting",
         "status": 200,
+        "road": "graphql-core",
         "errors": ["FORBIDDEN"],
     }
 

@@ -1,0 +1,719 @@
+"""Plans: an operation compiled once, to be run many times.
+
+graphql-core interprets an operation anew for every request: it collects fields, builds an info for
+each, converts arguments through several layers, makes tasks for what is awaited. A plan does that
+once. What remains for a request is to turn its variables into Python values, call the resolvers,
+and build the answer, level by level, with one fetch a loader and level (`loading.py`).
+
+A plan answers only what is free of errors. It has no error handling at all: whatever it cannot do,
+and whatever goes wrong (a variable that does not fit, a resolver that raises, a null where none may
+be), is left to graphql-core. Nothing has been done when variables do not fit, and a query that
+failed midway is run again from the start. A mutation is not: values that its root fields have
+returned are kept, and graphql-core is given them in place of calling those resolvers again. So the
+fast road cannot give another answer than the slow one; it can only decline to give one.
+
+Fields are collected by graphql-core's own functions, at compile time. Directives whose variables
+decide on fields (@skip, @include) are settled by having a plan for each of their values.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import strawberry
+from graphql import (
+    BooleanValueNode,
+    EnumValueNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    GraphQLAbstractType,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLInputType,
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLScalarType,
+    GraphQLSchema,
+    ListValueNode,
+    NullValueNode,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    Undefined,
+    ValueNode,
+    VariableNode,
+    is_abstract_type,
+    is_input_type,
+    specified_scalar_types,
+    type_from_ast,
+)
+from graphql.execution.collect_fields import (
+    FieldDetails,
+    FragmentDetails,
+    collect_fields,
+    collect_subfields,
+)
+from graphql.execution.values import VariableValues
+from graphql.utilities import coerce_input_literal
+from strawberry.types.field import StrawberryField
+
+from app.api.loading import Load
+
+MAX_VARIANTS = 8
+MAX_INT = 2**31
+ABSENT: Any = Undefined
+_NO_FIELD: Any = None
+
+Resolved = dict[str | int, Any]
+"""What root fields of a mutation came to, by key: a value, or the exception that was raised."""
+
+Complete = Callable[[Any, "Run"], Any]
+Coerce = Callable[[Any], Any]
+Evaluate = Callable[[Mapping[str, Any]], Any]
+
+
+class Unplanned(Exception):
+    """The operation, or this request of it, is not for a plan."""
+
+
+class Deferred(NamedTuple):
+    """A place in the answer whose value is on its way."""
+
+    awaited: Any
+    container: Any
+    place: Any
+    complete: Complete
+
+
+@dataclass(slots=True)
+class Run:
+    """One request on its way through a plan."""
+
+    info: Any
+    variables: Mapping[str, Any]
+    loads: list[Deferred] = field(default_factory=list)
+    awaitables: list[Deferred] = field(default_factory=list)
+
+    async def finish(self) -> None:
+        """Fetch and complete level by level until nothing is on its way."""
+        while self.loads or self.awaitables:
+            loads, self.loads = self.loads, []
+            awaitables, self.awaitables = self.awaitables, []
+            if awaitables:
+                values = await asyncio.gather(*(deferred.awaited for deferred in awaitables))
+                self._complete(awaitables, values)
+            by_loader: dict[Any, list[Deferred]] = {}
+            for deferred in loads:
+                by_loader.setdefault(deferred.awaited.loader, []).append(deferred)
+            for loader, together in by_loader.items():
+                found = await loader.fetch([deferred.awaited.key for deferred in together])
+                built = (
+                    deferred.awaited.build(value)
+                    for deferred, value in zip(together, found, strict=True)
+                )
+                self._complete(together, built)
+
+    def _complete(self, deferred: Sequence[Deferred], values: Iterable[Any]) -> None:
+        for (_, container, place, complete), value in zip(deferred, values, strict=True):
+            container[place] = complete(value, self)
+
+    def abandon(self) -> None:
+        """Close the coroutines that nobody will await."""
+        for deferred in self.awaitables:
+            if inspect.iscoroutine(deferred.awaited):
+                deferred.awaited.close()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedField:
+    """A field of an object: under what key, how it is resolved, how its value is completed."""
+
+    key: str
+    resolve: Callable[[Any, Run], Any]
+    complete: Complete
+
+
+class Plan:
+    """One operation, for one set of values of the variables in its @skip and @include."""
+
+    def __init__(
+        self,
+        fields: Sequence[PlannedField],
+        coercers: Mapping[str, tuple[Coerce, Any, bool]],
+        serial: bool,
+    ) -> None:
+        self._fields = fields
+        self._coercers = coercers
+        self._serial = serial
+
+    def coerce(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Python values of the variables; those left out and without default are absent.
+
+        Raises Unplanned, or what a scalar raises, where one does not fit.
+        """
+        values = {}
+        for name, (coerce, default, needed) in self._coercers.items():
+            value = raw.get(name, ABSENT)
+            if value is not ABSENT:
+                values[name] = coerce(value)
+            elif default is not ABSENT:
+                values[name] = default
+            elif needed:
+                raise Unplanned
+        return values
+
+    async def run(
+        self, context: object, variables: Mapping[str, Any], resolved: Resolved
+    ) -> dict[str, Any]:
+        """The operation's data. Raises whatever goes wrong, as it is.
+
+        `resolved` receives what the root fields of a mutation came to.
+        """
+        # Resolvers get an info that knows the context and nothing of graphql-core; one that asks it
+        # for more raises, and so leaves the operation to graphql-core.
+        raw: Any = SimpleNamespace(context=context)
+        run = Run(strawberry.Info(_raw_info=raw, _field=_NO_FIELD), variables)
+        data: dict[str, Any] = {}
+        try:
+            if self._serial:
+                await self._run_serially(run, data, resolved)
+            else:
+                _fill(self._fields, None, data, run)
+                await run.finish()
+        except BaseException:
+            run.abandon()
+            raise
+        return data
+
+    async def _run_serially(self, run: Run, data: dict[str, Any], resolved: Resolved) -> None:
+        for planned in self._fields:
+            try:
+                value = planned.resolve(None, run)
+                if hasattr(value, "__await__"):
+                    value = await value
+            except Unplanned:
+                raise  # by the arguments: the resolver has not been called
+            except Exception as fault:
+                resolved[planned.key] = fault
+                raise
+            resolved[planned.key] = value
+            data[planned.key] = planned.complete(value, run)
+            await run.finish()
+
+
+class Plans:
+    """The plans of one operation: one for each set of values of the variables that pick fields."""
+
+    def __init__(
+        self,
+        planner: "Planner",
+        operation: OperationDefinitionNode,
+        fragments: Mapping[str, FragmentDefinitionNode],
+    ) -> None:
+        self._planner = planner
+        self._operation = operation
+        self._fragments = fragments
+        self._picking = tuple(_picking_variables(operation, fragments))
+        self._defaults = {
+            definition.variable.name.value: definition.default_value.value
+            for definition in operation.variable_definitions or ()
+            if isinstance(definition.default_value, BooleanValueNode)
+        }
+        self._plans: dict[tuple[Any, ...], Plan | None] = {}
+
+    def get(self, raw: Mapping[str, Any]) -> Plan | None:
+        """The plan for a request with these variables; None where there is none."""
+        picks = tuple(raw.get(name, self._defaults.get(name)) for name in self._picking)
+        if not all(type(pick) is bool for pick in picks):
+            return None
+        if picks not in self._plans:
+            if len(self._plans) >= MAX_VARIANTS:
+                return None
+            self._plans[picks] = self._compile(picks)
+        return self._plans[picks]
+
+    def _compile(self, picks: tuple[bool, ...]) -> Plan | None:
+        conditions = dict(zip(self._picking, picks, strict=True))
+        try:
+            return self._planner.plan(self._operation, self._fragments, conditions)
+        except Unplanned:
+            return None
+
+
+class Planner:
+    """Compiles operations of one schema."""
+
+    def __init__(self, schema: GraphQLSchema, converter: Any) -> None:
+        self._schema = schema
+        self._converter = converter
+        self._objects = {
+            definition.origin: type_
+            for type_ in schema.type_map.values()
+            if isinstance(type_, GraphQLObjectType)
+            and (definition := type_.extensions.get("strawberry-definition")) is not None
+        }
+
+    def plan(
+        self,
+        operation: OperationDefinitionNode,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        conditions: Mapping[str, bool],
+    ) -> Plan:
+        """Compile. Raises Unplanned for what plans do not do."""
+        root = self._schema.get_root_type(operation.operation)
+        if root is None or operation.operation is OperationType.SUBSCRIPTION:
+            raise Unplanned
+        compiler = _Compiler(
+            self._schema,
+            self._converter,
+            self._objects,
+            operation,
+            {name: FragmentDetails(node) for name, node in fragments.items()},
+            VariableValues(sources={}, coerced=dict(conditions)),
+        )
+        collected = collect_fields(
+            self._schema, compiler.fragments, compiler.conditions, root, operation
+        )
+        return Plan(
+            compiler.fields(root, collected.grouped_field_set),
+            compiler.variables(),
+            operation.operation is OperationType.MUTATION,
+        )
+
+
+def _picking_variables(
+    operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
+) -> Iterable[str]:
+    """The variables in @skip and @include."""
+    found: dict[str, None] = {}
+    waiting: list[Any] = [operation, *fragments.values()]
+    while waiting:
+        node = waiting.pop()
+        for directive in node.directives or ():
+            for argument in directive.arguments or ():
+                if isinstance(argument.value, VariableNode):
+                    found[argument.value.name.value] = None
+        selection_set = getattr(node, "selection_set", None)
+        if selection_set is not None:
+            waiting.extend(selection_set.selections)
+    return found
+
+
+def _fill(fields: Sequence[PlannedField], source: Any, into: dict[str, Any], run: Run) -> None:
+    for planned in fields:
+        value = planned.resolve(source, run)
+        if type(value) is Load:
+            into[planned.key] = None
+            run.loads.append(Deferred(value, into, planned.key, planned.complete))
+        elif hasattr(value, "__await__"):
+            into[planned.key] = None
+            run.awaitables.append(Deferred(value, into, planned.key, planned.complete))
+        else:
+            into[planned.key] = planned.complete(value, run)
+
+
+class _Compiler:
+    """Compiles one operation; see the module's head for what it leaves out."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        converter: Any,
+        objects: Mapping[type, GraphQLObjectType],
+        operation: OperationDefinitionNode,
+        fragments: dict[str, FragmentDetails],
+        conditions: VariableValues,
+    ) -> None:
+        self.schema = schema
+        self.converter = converter
+        self.objects = objects
+        self.operation = operation
+        self.fragments = fragments
+        self.conditions = conditions
+
+    # ---- output ----------------------------------------------------------------------------------
+
+    def fields(
+        self, parent: GraphQLObjectType, grouped: Mapping[str, list[FieldDetails]]
+    ) -> Sequence[PlannedField]:
+        return [self._field(parent, key, details) for key, details in grouped.items()]
+
+    def _field(
+        self, parent: GraphQLObjectType, key: str, details: list[FieldDetails]
+    ) -> PlannedField:
+        node = details[0].node
+        name = node.name.value
+        if name == "__typename":
+            type_name = parent.name
+            return PlannedField(key, lambda _source, _run: type_name, _as_it_is)
+        definition = parent.fields.get(name)
+        own = definition and definition.extensions.get("strawberry-definition")
+        if definition is None or not isinstance(own, StrawberryField):
+            raise Unplanned(name)
+        complete = self._complete(definition.type, details)
+        if own.base_resolver is None:
+            attribute = own.python_name
+            return PlannedField(key, lambda source, _: getattr(source, attribute), complete)
+        return PlannedField(key, self._resolver(own, definition, node), complete)
+
+    def _resolver(
+        self, own: StrawberryField, definition: GraphQLField, node: FieldNode
+    ) -> Callable[[Any, Run], Any]:
+        resolver = own.base_resolver
+        if resolver is None or own.extensions or own.permission_classes:
+            raise Unplanned(own.python_name)
+        call: Callable[..., Any] = resolver.wrapped_func  # type: ignore[assignment]
+        arguments = self._arguments(own, definition, node)
+        with_info = resolver.info_parameter is not None
+        if not arguments:
+            if with_info:
+                return lambda source, run: call(source, info=run.info)
+            return lambda source, _: call(source)
+
+        def resolve(source: Any, run: Run) -> Any:
+            given = {}
+            for name, evaluate, needed in arguments:
+                value = evaluate(run.variables)
+                if value is not ABSENT:
+                    given[name] = value
+                elif needed:
+                    raise Unplanned
+            if with_info:
+                given["info"] = run.info
+            return call(source, **given)
+
+        return resolve
+
+    def _complete(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> Complete:
+        if isinstance(type_, GraphQLNonNull):
+            inner = self._complete_present(type_.of_type, details)
+
+            def required(value: Any, run: Run) -> Any:
+                if value is None:
+                    raise Unplanned
+                return inner(value, run)
+
+            return required
+        inner = self._complete_present(type_, details)
+        return lambda value, run: None if value is None else inner(value, run)
+
+    def _complete_present(self, type_: Any, details: list[FieldDetails]) -> Complete:
+        """For a value that is not null."""
+        if isinstance(type_, GraphQLList):
+            return self._complete_list(type_.of_type, details)
+        if isinstance(type_, GraphQLObjectType):
+            return self._complete_object(type_, details)
+        if is_abstract_type(type_):
+            return self._complete_abstract(type_, details)
+        return _complete_leaf(type_)
+
+    def _complete_list(self, item: GraphQLOutputType, details: list[FieldDetails]) -> Complete:
+        complete = self._complete(item, details)
+
+        def items(value: Any, run: Run) -> list[Any]:
+            if type(value) is not list:
+                raise Unplanned
+            return [complete(element, run) for element in value]
+
+        return items
+
+    def _complete_object(self, type_: GraphQLObjectType, details: list[FieldDetails]) -> Complete:
+        collected = collect_subfields(
+            self.schema, self.fragments, self.conditions, self.operation, type_, details
+        )
+        definition = type_.extensions.get("strawberry-definition")
+        if definition is None or definition.is_type_of is not None:
+            raise Unplanned(type_.name)
+        generic = definition.concrete_of
+        origin = definition.origin if generic is None else generic.origin
+        fields = self.fields(type_, collected.grouped_field_set)
+
+        def object_(value: Any, run: Run) -> dict[str, Any]:
+            if type(value) is not origin:
+                raise Unplanned
+            answer: dict[str, Any] = {}
+            _fill(fields, value, answer, run)
+            return answer
+
+        return object_
+
+    def _complete_abstract(
+        self, type_: GraphQLAbstractType, details: list[FieldDetails]
+    ) -> Complete:
+        possible = set(self.schema.get_possible_types(type_))
+        members = {
+            origin: self._complete_object(member, details)
+            for origin, member in self.objects.items()
+            if member in possible
+        }
+        if len(members) != len(possible):
+            raise Unplanned(type_.name)
+
+        def abstract(value: Any, run: Run) -> Any:
+            complete = members.get(type(value))
+            if complete is None:
+                raise Unplanned
+            return complete(value, run)
+
+        return abstract
+
+    # ---- input -----------------------------------------------------------------------------------
+
+    def variables(self) -> Mapping[str, tuple[Coerce, Any, bool]]:
+        """For each variable how to coerce it, its default, and whether it must be given."""
+        found = {}
+        for definition in self.operation.variable_definitions or ():
+            type_ = type_from_ast(self.schema, definition.type)
+            if type_ is None or not is_input_type(type_):
+                raise Unplanned
+            default = ABSENT
+            if definition.default_value is not None:
+                default = self._literal(definition.default_value, type_)({})
+            needed = default is ABSENT and isinstance(type_, GraphQLNonNull)
+            found[definition.variable.name.value] = (self._coerce(type_), default, needed)
+        return found
+
+    def _arguments(
+        self, own: StrawberryField, definition: GraphQLField, node: FieldNode
+    ) -> Sequence[tuple[str, Evaluate, bool]]:
+        """Python names, values, and whether they must be there; others have Python's defaults."""
+        given = {argument.name.value: argument.value for argument in node.arguments or ()}
+        found = []
+        for argument in own.arguments:
+            name = self.converter.get_graphql_name(argument)
+            declared = definition.args[name]
+            needed = isinstance(declared.type, GraphQLNonNull) and (
+                declared.default_value is Undefined
+            )
+            if name in given:
+                evaluate = self._literal(given[name], declared.type)
+                found.append((argument.python_name, evaluate, needed))
+            elif needed:
+                raise Unplanned(name)
+        return found
+
+    def _coerce(self, type_: GraphQLInputType) -> Coerce:
+        if isinstance(type_, GraphQLNonNull):
+            inner = self._coerce(type_.of_type)
+
+            def required(value: Any) -> Any:
+                if value is None:
+                    raise Unplanned
+                return inner(value)
+
+            return required
+        if isinstance(type_, GraphQLList):
+            item = self._coerce(type_.of_type)
+
+            def items(value: Any) -> Any:
+                if value is None:
+                    return None
+                if type(value) is not list:
+                    raise Unplanned
+                return [item(element) for element in value]
+
+            return items
+        if isinstance(type_, GraphQLInputObjectType):
+            return self._coerce_object(type_)
+        return _coerce_leaf(type_)
+
+    def _coerce_object(self, type_: GraphQLInputObjectType) -> Coerce:
+        build = type_.extensions["strawberry-definition"].origin
+        parts = {
+            name: (_python_name(part), self._coerce(part.type))
+            for name, part in type_.fields.items()
+        }
+        needed = {name for name, part in type_.fields.items() if _is_needed(part)}
+
+        def object_(value: Any) -> Any:
+            if value is None:
+                return None
+            if type(value) is not dict or not needed <= value.keys():
+                raise Unplanned
+            given = {}
+            for name, raw in value.items():
+                part = parts.get(name)
+                if part is None:
+                    raise Unplanned
+                given[part[0]] = part[1](raw)
+            return build(**given)
+
+        return object_
+
+    def _literal(self, node: ValueNode, type_: GraphQLInputType) -> Evaluate:
+        """A value in the document, given the variables; ABSENT for an absent variable."""
+        if isinstance(node, VariableNode):
+            return _variable(node.name.value, nullable=not isinstance(type_, GraphQLNonNull))
+        if isinstance(type_, GraphQLNonNull):
+            return self._literal(node, type_.of_type)
+        if isinstance(node, NullValueNode):
+            return lambda _: None
+        if isinstance(type_, GraphQLList):
+            return self._list_literal(node, type_)
+        if isinstance(type_, GraphQLInputObjectType):
+            return self._object_literal(node, type_)
+        value = _constant(node, type_)
+        return lambda _: value
+
+    def _list_literal(self, node: ValueNode, type_: GraphQLList[Any]) -> Evaluate:
+        nodes = node.values if isinstance(node, ListValueNode) else [node]
+        items = [self._literal(item, type_.of_type) for item in nodes]
+
+        def evaluate(variables: Mapping[str, Any]) -> list[Any]:
+            values = [item(variables) for item in items]
+            if any(value is ABSENT for value in values):
+                raise Unplanned
+            return values
+
+        return evaluate
+
+    def _object_literal(self, node: ValueNode, type_: GraphQLInputObjectType) -> Evaluate:
+        if not isinstance(node, ObjectValueNode):
+            raise Unplanned
+        build = type_.extensions["strawberry-definition"].origin
+        parts = []
+        for given_field in node.fields:
+            part = type_.fields[given_field.name.value]
+            evaluate = self._literal(given_field.value, part.type)
+            parts.append((_python_name(part), evaluate, _is_needed(part)))
+
+        def evaluate_object(variables: Mapping[str, Any]) -> Any:
+            given = {}
+            for name, evaluate, needed in parts:
+                value = evaluate(variables)
+                if value is not ABSENT:
+                    given[name] = value
+                elif needed:
+                    raise Unplanned
+            return build(**given)
+
+        return evaluate_object
+
+
+_EXACT: Mapping[str, type] = {"String": str, "ID": str, "Boolean": bool, "Int": int}
+"""Python's own types of the scalars that pass as they are; others are for graphql-core."""
+
+
+def _as_it_is(value: Any, _: Run) -> Any:
+    return value
+
+
+def _complete_leaf(type_: GraphQLLeafType) -> Complete:
+    if isinstance(type_, GraphQLEnumType):
+        names = {member: name for name, member in _members(type_).items()}
+        return lambda value, _: names[value]
+    exact = _EXACT.get(type_.name)
+    if exact is int:
+        return _small_integer
+    if exact is None:
+        return _complete_scalar(type_)
+
+    def same(value: Any, _: Run) -> Any:
+        if type(value) is not exact:
+            raise Unplanned
+        return value
+
+    return same
+
+
+def _complete_scalar(type_: GraphQLScalarType) -> Complete:
+    if type_.name in specified_scalar_types:
+        raise Unplanned(type_.name)
+    serialize = type_.coerce_output_value
+
+    def scalar(value: Any, _: Run) -> Any:
+        answer = serialize(value)
+        if answer is None or answer is Undefined:
+            raise Unplanned
+        return answer
+
+    return scalar
+
+
+def _coerce_leaf(type_: GraphQLInputType) -> Coerce:
+    if isinstance(type_, GraphQLEnumType):
+        members: dict[str | None, Any] = {None: None} | dict(_members(type_))
+        return lambda value: members[value]
+    assert isinstance(type_, GraphQLScalarType)
+    exact = _EXACT.get(type_.name)
+    if exact is int:
+        return lambda value: None if value is None else _small_integer(value, None)
+    if exact is not None:
+
+        def same(value: Any) -> Any:
+            if value is not None and type(value) is not exact:
+                raise Unplanned
+            return value
+
+        return same
+    if type_.name in specified_scalar_types:
+        raise Unplanned(type_.name)
+    parse = type_.coerce_input_value
+
+    def custom(value: Any) -> Any:
+        if value is None:
+            return None
+        parsed = parse(value)
+        if parsed is None or parsed is Undefined:
+            raise Unplanned
+        return parsed
+
+    return custom
+
+
+def _small_integer(value: Any, _: object) -> Any:
+    if type(value) is not int or not -MAX_INT <= value < MAX_INT:
+        raise Unplanned
+    return value
+
+
+def _variable(name: str, *, nullable: bool) -> Evaluate:
+    def variable(variables: Mapping[str, Any]) -> Any:
+        value = variables.get(name, ABSENT)
+        if value is None and not nullable:
+            raise Unplanned
+        return value
+
+    return variable
+
+
+def _constant(node: ValueNode, type_: GraphQLLeafType) -> Any:
+    if _holds_variable(node):
+        raise Unplanned
+    if isinstance(type_, GraphQLEnumType):
+        assert isinstance(node, EnumValueNode)
+        return _members(type_)[node.value]
+    value = coerce_input_literal(node, type_)
+    if value is Undefined:
+        raise Unplanned
+    return value
+
+
+def _members(type_: GraphQLEnumType) -> Mapping[str, Any]:
+    own = type_.extensions["strawberry-definition"].wrapped_cls
+    return {name: own[name] for name in type_.values}
+
+
+def _python_name(part: GraphQLInputField) -> str:
+    name: str = part.extensions["strawberry-definition"].python_name
+    return name
+
+
+def _is_needed(part: GraphQLInputField) -> bool:
+    return isinstance(part.type, GraphQLNonNull) and part.default_value is Undefined
+
+
+def _holds_variable(node: ValueNode) -> bool:
+    if isinstance(node, ObjectValueNode):
+        return any(_holds_variable(item.value) for item in node.fields)
+    if isinstance(node, ListValueNode):
+        return any(map(_holds_variable, node.values))
+    return isinstance(node, VariableNode)
