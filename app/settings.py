@@ -60,7 +60,9 @@ class Settings(BaseSettings):
         default=20.0, ge=0, description="Seconds for requests to finish on SIGTERM."
     )
 
-    max_batch: int = Field(default=1000, ge=1, le=10_000, description="Commands in one commit.")
+    max_batch_entries: int = Field(
+        default=4000, ge=2, description="Entries in one commit, if they come from several requests."
+    )
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Body of one request.")
     max_query_bytes: int = Field(default=65_536, ge=256, description="Text of one document.")
     max_tokens: int = Field(default=2000, ge=10, description="Words and signs of one document.")

@@ -98,7 +98,11 @@ def _parse_json(value: object) -> JSON:
 def _literal(node: ValueNode, variables: Any = None) -> Any:  # noqa: PLR0911  one a kind of node
     match node:
         case ObjectValueNode():
-            return {field.name.value: _literal(field.value, variables) for field in node.fields}
+            return {
+                field.name.value: _literal(field.value, variables)
+                for field in node.fields
+                if not _left_out(field.value, variables)
+            }
         case ListValueNode():
             return [_literal(item, variables) for item in node.values]
         case StringValueNode() | BooleanValueNode():
@@ -112,6 +116,11 @@ def _literal(node: ValueNode, variables: Any = None) -> Any:  # noqa: PLR0911  o
         case VariableNode():
             return (variables or {}).get(node.name.value)
     raise _bad("JSON: a text stands in quotes.")
+
+
+def _left_out(node: ValueNode, variables: Any) -> bool:
+    """A variable without a value leaves its field out, as it does in an input object."""
+    return isinstance(node, VariableNode) and node.name.value not in (variables or {})
 
 
 def _parse_json_literal(node: ValueNode, variables: Any = None) -> JSON:

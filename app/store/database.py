@@ -215,6 +215,8 @@ async def _refuse_unsafe(connection: Connection, *, allow_unsafe_durability: boo
     version = connection.info.server_version // 10_000
     if version < MINIMUM_VERSION:
         raise UnsafeDatabase(f"PostgreSQL {version} is too old: {MINIMUM_VERSION} or newer.")
+    if connection.info.parameter_status("server_encoding") != "UTF8":
+        raise UnsafeDatabase("the database is not in UTF8, so it could not hold every text.")
     rows = await connection.execute(
         "SELECT name, setting FROM pg_settings WHERE name = ANY(%(names)s)",
         {"names": list(UNSAFE)},

@@ -12,15 +12,16 @@ started, so what is read under a lock is what the lock protects: keys, external 
 all of a locked ledger and cannot change until we commit. This is why a unique violation here is a
 fault and not a race.
 
-Time: the database's clock, read after the locks and never behind the ledger's latest record, so
-recorded time does not decrease along a ledger's sequence, whichever machine wrote.
+Time: the database's clock, read after the locks and kept ahead of the latest record of every ledger
+in the batch, so recorded time does not decrease along a ledger's sequence, whichever machine wrote,
+and two batches of a ledger never share a moment: what was known at one stays so.
 
 Writes are set-based: one INSERT a table from arrays, one UPDATE each of accounts and ledgers.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -47,6 +48,14 @@ class Group:
     commands: tuple[Command, ...]
 
     @property
+    def entries(self) -> int:
+        """How many entries it comes to; two are reckoned for a change of a hold."""
+        return sum(
+            len(command.entries) if isinstance(command, PostTransaction) else 2
+            for command in self.commands
+        )
+
+    @property
     def dry_run(self) -> bool:
         return all(isinstance(c, PostTransaction) and c.dry_run for c in self.commands)
 
@@ -59,7 +68,7 @@ async def post(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
     """
     commands = [command for group in groups for command in group.commands]
     async with connection.pipeline():
-        await connection.execute("BEGIN")
+        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
         reading = await _send_reads(connection, commands)
         book, now = await _receive(reading)
         answers = [_decide(book, group, now) for group in groups]
@@ -313,8 +322,9 @@ async def _receive(reading: _Reading) -> tuple[Book, datetime]:
             transaction = replace(transaction, status=TransactionStatus(transaction.status))
             key = (transaction.organization_id, transaction.transaction_id)
             book.holds[key] = Hold(transaction, events, tuple(lines[key]))
-    now = (await reading.clock.fetchall())[0][0]
-    return book, now
+    clock = (await reading.clock.fetchall())[0][0]
+    latest = max((ledger.last_recorded_at for ledger in book.ledgers.values()), default=clock)
+    return book, max(clock, latest + timedelta(microseconds=1))
 
 
 # ---- write ---------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ limit, a lost connection) is run again, a bounded number of times; idempotency k
 even where the lost connection leaves a commit in doubt, for the second run finds the keys of the
 first, and waits on the ledger's lock while the first is still at work. A batch that keeps failing
 is then run group by group, so that one poisonous group cannot fail its neighbours. What still fails
-alone is raised to the caller: `Unavailable` when trying again later is right.
+alone is raised to the caller: `Unavailable` when trying again later is right. In an outage of the
+database that is the answer to the whole batch at once, lest a thousand wait for one another.
 """
 
 import asyncio
@@ -38,6 +39,8 @@ PASSING = (
     errors.LockNotAvailable,
     errors.QueryCanceled,
     errors.UniqueViolation,
+)
+OUTAGES = (
     errors.CannotConnectNow,
     errors.TooManyConnections,
     errors.AdminShutdown,
@@ -59,7 +62,7 @@ class Writer:
     """Takes groups of commands and answers each once it is committed or refused."""
 
     database: Database
-    max_batch: int
+    max_entries: int
     batches: int = 0
     _queue: deque[_Waiting] = field(default_factory=deque)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -108,15 +111,19 @@ class Writer:
                 await self._arrived.wait()
                 continue
             batch = self._next_batch()
-            self.batches += 1
-            await self._answer(batch)
+            if batch:
+                self.batches += 1
+                await self._answer(batch)
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         size = 0
         while self._queue:
-            size += len(self._queue[0].group.commands)
-            if batch and size > self.max_batch:
+            if self._queue[0].answer.done():  # the client has gone
+                self._queue.popleft()
+                continue
+            size += self._queue[0].group.entries
+            if batch and size > self.max_entries:
                 break
             batch.append(self._queue.popleft())
         return batch
@@ -125,12 +132,14 @@ class Writer:
         try:
             answers = await self._attempt([waiting.group for waiting in batch])
         except Exception as fault:  # noqa: BLE001  whatever it is, the caller must hear of it
-            if len(batch) > 1:
+            if len(batch) > 1 and not _is_outage(fault):
                 log.warning("batch_split", size=len(batch), **_describe(fault))
                 for waiting in batch:
                     await self._answer([waiting])
-            elif not batch[0].answer.done():
-                batch[0].answer.set_exception(_for_caller(fault))
+                return
+            for waiting in batch:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(_for_caller(fault))
             return
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.answer.done():
@@ -172,9 +181,14 @@ class Writer:
                 await connection.close()
 
 
-def _may_pass(fault: psycopg.Error) -> bool:
+def _is_outage(fault: Exception) -> bool:
+    """Say whether the connection was lost or could not be had."""
     lost = isinstance(fault, psycopg.OperationalError) and fault.sqlstate is None
-    return lost or isinstance(fault, PASSING)
+    return lost or isinstance(fault, OUTAGES)
+
+
+def _may_pass(fault: psycopg.Error) -> bool:
+    return _is_outage(fault) or isinstance(fault, PASSING)
 
 
 def _for_caller(fault: Exception) -> Exception:

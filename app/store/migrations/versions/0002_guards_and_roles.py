@@ -26,7 +26,8 @@ END $$
 """
 
 REFUSE_UNBALANCED = """
-CREATE FUNCTION refuse_unbalanced() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION refuse_unbalanced() RETURNS trigger LANGUAGE plpgsql
+SET search_path = public, pg_temp AS $$
 BEGIN
     IF EXISTS (
         SELECT FROM added
@@ -46,8 +47,8 @@ GUARDS = {
     "entries": "UPDATE OR DELETE OR TRUNCATE",
     "transaction_events": "UPDATE OR DELETE OR TRUNCATE",
     "transactions": (
-        "UPDATE OF organization_id, transaction_id, ledger_id, sequence, external_id,"
-        " effective_at, created_at OR DELETE OR TRUNCATE"
+        "UPDATE OF organization_id, transaction_id, ledger_id, sequence, description, external_id,"
+        " metadata, effective_at, created_at OR DELETE OR TRUNCATE"
     ),
     "accounts": (
         "UPDATE OF organization_id, account_id, ledger_id, external_id, normal_balance,"
@@ -61,6 +62,8 @@ ROLES = """
 DO $$
 DECLARE
     role text;
+    kind text := CASE WHEN current_setting('server_version_num')::int >= 160000
+        THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
     FOREACH role IN ARRAY ARRAY['ledgers_app', 'ledgers_reader'] LOOP
         BEGIN
@@ -69,7 +72,8 @@ BEGIN
             -- unique_violation: another database of the cluster is being migrated right now
             WHEN duplicate_object OR unique_violation THEN NULL;
         END;
-        IF NOT pg_has_role(current_user, role, 'MEMBER') THEN
+        -- From 16 on whoever creates a role is its member without the right to SET ROLE.
+        IF NOT pg_has_role(current_user, role, kind) THEN
             EXECUTE format('GRANT %I TO CURRENT_USER', role);
         END IF;
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role);

@@ -1,0 +1,602 @@
+"""What `verify` looks for: each check has a stable name, a condition that must not hold, and words.
+
+A pass reads rows once and puts several checks to each of them. The rows come from the tables alone
+and nothing is taken on trust that keys and constraints promise: a check joins where a foreign key
+would have refused, and counts where a unique key would have. Every join, group and window begins
+with the organization, so a row that was moved to another tenant is a stranger wherever it is met.
+
+A condition that is NULL has found nothing; where a side may be missing it says IS DISTINCT FROM.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from app.ledger.amounts import MAX_AMOUNT
+from app.ledger.balances import STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must not be: the SQL condition that finds it and the SQL text that tells it.
+
+    `invariant` is the number in the design's list.
+    """
+
+    invariant: int
+    name: str
+    broken: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A query over whole tables and the checks on its rows.
+
+    The query has at least the columns organization_id and ledger_id; `subject` is the SQL text that
+    names the row.
+    """
+
+    title: str
+    rows: str
+    subject: str
+    checks: tuple[Check, ...]
+
+
+def _step(on: int) -> str:
+    """An entry's sign on posted (0) or on pending (1), as `balances.STEPS` has it."""
+    signs = " ".join(f"WHEN '{effect.value}' THEN {signs[on]}" for effect, signs in STEPS.items())
+    return f"CASE e.effect {signs} END"
+
+
+_ON_POSTED, _ON_PENDING = _step(0), _step(1)
+_TOTALS = "posted_debits, posted_credits, pending_debits, pending_credits"
+_BEFORE, _FOLD, _KEPT = (
+    ", ".join(prefix + total for total in _TOTALS.split(", "))
+    for prefix in ("before_", "fold_", "kept_")
+)
+"""Totals as they stand in a row, in the row before it, as its entries come to, in the account."""
+
+LEDGERS = Pass(
+    title="ledgers",
+    rows="""
+        SELECT l.*, o.organization_id IS NULL AS unowned, t.last, v.latest
+        FROM ledgers l
+        LEFT JOIN organizations o USING (organization_id)
+        LEFT JOIN (
+            SELECT organization_id, ledger_id, max(sequence) AS last
+            FROM transactions GROUP BY 1, 2
+        ) t USING (organization_id, ledger_id)
+        LEFT JOIN (
+            SELECT organization_id, ledger_id, max(recorded_at) AS latest
+            FROM transaction_events GROUP BY 1, 2
+        ) v USING (organization_id, ledger_id)
+    """,
+    subject="concat('ledger ', ledger_id)",
+    checks=(
+        Check(4, "LEDGER_WITHOUT_ORGANIZATION", "unowned", "'its organization does not exist'"),
+        Check(
+            3,
+            "LAST_SEQUENCE_WRONG",
+            "last_sequence IS DISTINCT FROM coalesce(last, 0)",
+            "concat('the counter is at ', last_sequence, ', the last transaction is ',"
+            " coalesce(last, 0))",
+        ),
+        Check(
+            3,
+            "LAST_RECORDED_AT_WRONG",
+            "latest > last_recorded_at",
+            "concat('an event is of ', latest, ', the ledger''s latest is ', last_recorded_at)",
+        ),
+    ),
+)
+
+CURRENCIES = Pass(
+    title="currencies",
+    rows="""
+        SELECT c.*, l.ledger_id IS NULL AS homeless,
+            count(*) OVER (PARTITION BY c.organization_id, c.ledger_id, c.code) AS namesakes,
+            a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits
+        FROM currencies c
+        LEFT JOIN ledgers l USING (organization_id, ledger_id)
+        LEFT JOIN (
+            SELECT organization_id, ledger_id, currency AS code,
+                sum(posted_debits) AS posted_debits, sum(posted_credits) AS posted_credits,
+                sum(pending_debits) AS pending_debits, sum(pending_credits) AS pending_credits
+            FROM accounts GROUP BY 1, 2, 3
+        ) a USING (organization_id, ledger_id, code)
+    """,
+    subject="concat('currency ', code)",
+    checks=(
+        Check(4, "CURRENCY_WITHOUT_LEDGER", "homeless", "'the organization has no such ledger'"),
+        Check(
+            1, "CURRENCY_REPEATED", "namesakes > 1", "concat('it is there ', namesakes, ' times')"
+        ),
+        Check(
+            1,
+            "POSTED_UNBALANCED",
+            "posted_debits <> posted_credits",
+            "concat('posted debits are ', posted_debits, ', credits ', posted_credits)",
+        ),
+        Check(
+            1,
+            "PENDING_UNBALANCED",
+            "pending_debits <> pending_credits",
+            "concat('pending debits are ', pending_debits, ', credits ', pending_credits)",
+        ),
+    ),
+)
+
+ACCOUNTS = Pass(
+    title="accounts",
+    rows=f"""
+        SELECT a.*, c.exponent AS currency_exponent, coalesce(f.last, 0) AS last,
+            coalesce(f.posted_debits, 0) AS fold_posted_debits,
+            coalesce(f.posted_credits, 0) AS fold_posted_credits,
+            coalesce(f.pending_debits, 0) AS fold_pending_debits,
+            coalesce(f.pending_credits, 0) AS fold_pending_credits
+        FROM (
+            SELECT *, count(*) OVER (PARTITION BY organization_id, account_id) AS namesakes,
+                count(external_id) OVER (
+                    PARTITION BY organization_id, ledger_id, external_id COLLATE "C"
+                ) AS external_namesakes
+            FROM accounts
+        ) a
+        LEFT JOIN (
+            SELECT DISTINCT organization_id, ledger_id, code, exponent FROM currencies
+        ) c ON c.organization_id = a.organization_id AND c.ledger_id = a.ledger_id
+            AND c.code = a.currency AND c.exponent = a.exponent
+        LEFT JOIN (
+            SELECT e.organization_id, e.account_id, max(e.sequence) AS last,
+                sum({_ON_POSTED} * e.amount) FILTER (WHERE direction = 'debit') AS posted_debits,
+                sum({_ON_POSTED} * e.amount) FILTER (WHERE direction = 'credit') AS posted_credits,
+                sum({_ON_PENDING} * e.amount) FILTER (WHERE direction = 'debit') AS pending_debits,
+                sum({_ON_PENDING} * e.amount) FILTER (WHERE direction = 'credit')
+                    AS pending_credits
+            FROM entries e GROUP BY 1, 2
+        ) f ON f.organization_id = a.organization_id AND f.account_id = a.account_id
+    """,  # noqa: S608  the steps are ours
+    subject="concat('account ', account_id)",
+    checks=(
+        Check(
+            4,
+            "ACCOUNT_WITHOUT_CURRENCY",
+            "currency_exponent IS NULL",
+            "concat('its ledger does not count ', currency, ' with exponent ', exponent)",
+        ),
+        Check(
+            4, "ACCOUNT_ID_REPEATED", "namesakes > 1", "concat('it is there ', namesakes, ' times')"
+        ),
+        Check(
+            5,
+            "ACCOUNT_EXTERNAL_ID_REPEATED",
+            "external_namesakes > 1",
+            "concat(external_namesakes, ' accounts have the external id ', external_id)",
+        ),
+        Check(
+            2,
+            "ACCOUNT_MALFORMED",
+            "normal_balance NOT IN ('debit', 'credit')"
+            f" OR least({_TOTALS}) < 0 OR floor_version NOT BETWEEN 0 AND version",
+            f"concat('normal balance ', normal_balance, ', version ', version,"
+            f" ', floor since version ', floor_version, ', totals ', row({_TOTALS}))",
+        ),
+        Check(
+            2,
+            "ACCOUNT_VERSION_WRONG",
+            "version IS DISTINCT FROM last",
+            "concat('its version is ', version, ', its last entry ', last)",
+        ),
+        Check(
+            2,
+            "ACCOUNT_TOTALS_NOT_OF_ENTRIES",
+            f"row({_TOTALS}) IS DISTINCT FROM row({_FOLD})",
+            f"concat('its totals are ', row({_TOTALS}), ', its entries come to ', row({_FOLD}))",
+        ),
+    ),
+)
+
+ACCOUNT_LINES = Pass(
+    title="entries by account",
+    rows=f"""
+        SELECT e.*, a.account_id IS NULL AS astray,
+            a.posted_debits AS kept_posted_debits, a.posted_credits AS kept_posted_credits,
+            a.pending_debits AS kept_pending_debits, a.pending_credits AS kept_pending_credits,
+            CASE direction WHEN 'debit' THEN {_ON_POSTED} * amount ELSE 0 END
+                AS on_posted_debits,
+            CASE direction WHEN 'credit' THEN {_ON_POSTED} * amount ELSE 0 END
+                AS on_posted_credits,
+            CASE direction WHEN 'debit' THEN {_ON_PENDING} * amount ELSE 0 END
+                AS on_pending_debits,
+            CASE direction WHEN 'credit' THEN {_ON_PENDING} * amount ELSE 0 END
+                AS on_pending_credits,
+            CASE WHEN e.sequence >= a.floor_version THEN a.available_floor END AS floor,
+            CASE a.normal_balance
+                WHEN 'credit' THEN e.posted_credits - e.posted_debits - e.pending_debits
+                WHEN 'debit' THEN e.posted_debits - e.posted_credits - e.pending_credits
+            END AS available
+        FROM (
+            SELECT organization_id, ledger_id, account_id, sequence, direction, effect, amount,
+                {_TOTALS}, recorded_at, lag(sequence, 1, 0::bigint) OVER line AS before,
+                lag(posted_debits, 1, 0::numeric) OVER line AS before_posted_debits,
+                lag(posted_credits, 1, 0::numeric) OVER line AS before_posted_credits,
+                lag(pending_debits, 1, 0::numeric) OVER line AS before_pending_debits,
+                lag(pending_credits, 1, 0::numeric) OVER line AS before_pending_credits,
+                lag(recorded_at) OVER line AS recorded_before,
+                lead(sequence) OVER line IS NULL AS last
+            FROM entries
+            WINDOW line AS (PARTITION BY organization_id, account_id ORDER BY sequence)
+        ) e
+        LEFT JOIN accounts a ON a.organization_id = e.organization_id
+            AND a.ledger_id = e.ledger_id AND a.account_id = e.account_id
+    """,  # noqa: S608  the steps are ours
+    subject="concat('entry ', account_id, '/', sequence)",
+    checks=(
+        Check(4, "ENTRY_WITHOUT_ACCOUNT", "astray", "'its ledger has no such account'"),
+        Check(
+            2,
+            "ENTRY_MALFORMED",
+            "direction NOT IN ('debit', 'credit')"
+            " OR effect NOT IN ('post', 'hold', 'settle', 'release')"
+            f" OR amount NOT BETWEEN 1 AND {MAX_AMOUNT} OR least({_TOTALS}) < 0",
+            f"concat(direction, ' ', effect, ' ', amount, ', after it ', row({_TOTALS}))",
+        ),
+        Check(
+            2, "ENTRY_SEQUENCES_BROKEN", "sequence <> before + 1", "concat('it follows ', before)"
+        ),
+        Check(
+            2,
+            "BALANCES_AFTER_BROKEN",
+            "posted_debits <> before_posted_debits + on_posted_debits"
+            " OR posted_credits <> before_posted_credits + on_posted_credits"
+            " OR pending_debits <> before_pending_debits + on_pending_debits"
+            " OR pending_credits <> before_pending_credits + on_pending_credits",
+            f"concat('before it ', row({_BEFORE}), ', ', direction, ' ', effect, ' ', amount,"
+            f" ', after it ', row({_TOTALS}))",
+        ),
+        Check(
+            2,
+            "BALANCES_AFTER_NOT_OF_ACCOUNT",
+            f"last AND NOT astray AND row({_TOTALS}) IS DISTINCT FROM row({_KEPT})",
+            f"concat('it is the last; after it ', row({_TOTALS}), ', the account has ',"
+            f" row({_KEPT}))",
+        ),
+        Check(
+            3,
+            "ENTRY_TIME_DECREASES",
+            "recorded_at < recorded_before",
+            "concat('recorded at ', recorded_at, ', the one before it at ', recorded_before)",
+        ),
+        Check(
+            6,
+            "AVAILABLE_BELOW_FLOOR",
+            "available < floor",
+            "concat('available is ', available, ' after it, the floor ', floor)",
+        ),
+    ),
+)
+
+TRANSACTION_LINES = Pass(
+    title="entries by transaction",
+    rows="""
+        SELECT e.*, t.sequence IS NULL AS astray, t.effective_at AS transaction_effective_at,
+            v.number IS NULL AS uncaused, v.recorded_at AS event_recorded_at
+        FROM (
+            SELECT organization_id, ledger_id, transaction_sequence, line, event, effective_at,
+                recorded_at, lag(line, 1, 0) OVER line AS before,
+                lag(event, 1, 0) OVER line AS event_before
+            FROM entries
+            WINDOW line AS (
+                PARTITION BY organization_id, ledger_id, transaction_sequence ORDER BY line
+            )
+        ) e
+        LEFT JOIN transactions t ON t.organization_id = e.organization_id
+            AND t.ledger_id = e.ledger_id AND t.sequence = e.transaction_sequence
+        LEFT JOIN transaction_events v ON v.organization_id = e.organization_id
+            AND v.ledger_id = e.ledger_id AND v.transaction_sequence = e.transaction_sequence
+            AND v.number = e.event
+    """,
+    subject="concat('line ', transaction_sequence, '/', line)",
+    checks=(
+        Check(4, "ENTRY_WITHOUT_TRANSACTION", "astray", "'its ledger has no such transaction'"),
+        Check(
+            4,
+            "ENTRY_WITHOUT_EVENT",
+            "uncaused",
+            "concat('its transaction has no event ', event)",
+        ),
+        Check(
+            4,
+            "LINES_BROKEN",
+            "line <> before + 1 OR event < event_before",
+            "concat('of event ', event, ', follows line ', before, ' of event ', event_before)",
+        ),
+        Check(
+            3,
+            "ENTRY_TIME_NOT_OF_EVENT",
+            "recorded_at <> event_recorded_at",
+            "concat('recorded at ', recorded_at, ', its event at ', event_recorded_at)",
+        ),
+        Check(
+            4,
+            "EFFECTIVE_TIME_NOT_OF_TRANSACTION",
+            "effective_at <> CASE event WHEN 1 THEN transaction_effective_at"
+            " ELSE event_recorded_at END",
+            "concat('effective at ', effective_at, ', its transaction at ',"
+            " transaction_effective_at, ', its event at ', event_recorded_at)",
+        ),
+    ),
+)
+
+EVENT_CURRENCIES = Pass(
+    title="entries by event and currency",
+    rows="""
+        SELECT e.organization_id, e.ledger_id, e.transaction_sequence, e.event, e.effect,
+            a.currency, coalesce(sum(e.amount) FILTER (WHERE e.direction = 'debit'), 0) AS debits,
+            coalesce(sum(e.amount) FILTER (WHERE e.direction = 'credit'), 0) AS credits
+        FROM entries e
+        LEFT JOIN accounts a ON a.organization_id = e.organization_id
+            AND a.account_id = e.account_id
+        GROUP BY 1, 2, 3, 4, 5, 6
+    """,
+    subject="concat('event ', transaction_sequence, '/', event)",
+    checks=(
+        Check(
+            1,
+            "ENTRIES_UNBALANCED",
+            "debits <> credits",
+            "concat('what it did as ', effect, ' in ', currency, ' is ', debits, ' in debits and ',"
+            " credits, ' in credits')",
+        ),
+    ),
+)
+
+HOLD_SIDES = Pass(
+    title="holds by side of account",
+    rows="""
+        SELECT organization_id, ledger_id, transaction_sequence, account_id, direction,
+            coalesce(sum(amount) FILTER (WHERE effect = 'hold'), 0) AS held,
+            coalesce(sum(amount) FILTER (WHERE effect <> 'hold'), 0) AS undone
+        FROM entries
+        WHERE effect <> 'post'
+        GROUP BY 1, 2, 3, 4, 5
+    """,
+    subject="concat('transaction ', transaction_sequence)",
+    checks=(
+        Check(
+            5,
+            "HOLD_EXCEEDED",
+            "undone > held",
+            "concat('of the ', direction, ' of ', held, ' on account ', account_id, ', ', undone,"
+            " ' was settled or released')",
+        ),
+    ),
+)
+
+EVENTS = Pass(
+    title="events",
+    rows="""
+        SELECT v.*, t.sequence IS NULL AS astray, t.created_at,
+            coalesce(e.entries, 0) AS entries, e.effects
+        FROM (
+            SELECT *, lag(number, 1, 0) OVER past AS before, lag(kind) OVER past AS kind_before,
+                lag(recorded_at) OVER past AS recorded_before,
+                count(*) OVER (
+                    PARTITION BY organization_id, ledger_id, idempotency_key COLLATE "C"
+                ) AS namesakes
+            FROM transaction_events
+            WINDOW past AS (
+                PARTITION BY organization_id, ledger_id, transaction_sequence ORDER BY number
+            )
+        ) v
+        LEFT JOIN transactions t ON t.organization_id = v.organization_id
+            AND t.ledger_id = v.ledger_id AND t.sequence = v.transaction_sequence
+        LEFT JOIN (
+            SELECT organization_id, ledger_id, transaction_sequence, event AS number,
+                sum(entries) AS entries, string_agg(effect, ', ' ORDER BY effect) AS effects
+            FROM (
+                SELECT organization_id, ledger_id, transaction_sequence, event, effect,
+                    count(*) AS entries
+                FROM entries GROUP BY 1, 2, 3, 4, 5
+            ) by_effect
+            GROUP BY 1, 2, 3, 4
+        ) e ON e.organization_id = v.organization_id AND e.ledger_id = v.ledger_id
+            AND e.transaction_sequence = v.transaction_sequence AND e.number = v.number
+    """,
+    subject="concat('event ', transaction_sequence, '/', number)",
+    checks=(
+        Check(4, "EVENT_WITHOUT_TRANSACTION", "astray", "'its ledger has no such transaction'"),
+        Check(
+            4, "EVENT_NUMBERS_BROKEN", "number <> before + 1", "concat('it follows event ', before)"
+        ),
+        Check(
+            4,
+            "EVENT_ENTRIES_TOO_FEW",
+            "entries < 2",
+            "concat('entries of it: ', entries, '; at least 2 are needed')",
+        ),
+        Check(
+            5,
+            "EVENT_KIND_WRONG",
+            "kind NOT IN ('posted', 'held', 'settled', 'voided')"
+            " OR (number = 1) <> (kind IN ('posted', 'held'))",
+            "concat('it is ', kind)",
+        ),
+        Check(
+            5,
+            "EVENT_AFTER_END",
+            "kind_before IN ('posted', 'voided')",
+            "concat('it is ', kind, ', after event ', before, ' which was ', kind_before)",
+        ),
+        Check(
+            5,
+            "EVENT_EFFECTS_WRONG",
+            "NOT CASE kind WHEN 'posted' THEN effects = 'post' WHEN 'held' THEN effects = 'hold'"
+            " WHEN 'settled' THEN effects IN ('settle', 'release, settle')"
+            " WHEN 'voided' THEN effects = 'release' END",
+            "concat('it is ', kind, ', its entries are ', effects)",
+        ),
+        Check(
+            5,
+            "IDEMPOTENCY_KEY_REPEATED",
+            "namesakes > 1",
+            "concat(namesakes, ' events have the key ', idempotency_key)",
+        ),
+        Check(
+            3,
+            "EVENT_TIME_DECREASES",
+            "recorded_at < recorded_before",
+            "concat('recorded at ', recorded_at, ', the one before it at ', recorded_before)",
+        ),
+        Check(
+            3,
+            "CREATED_AT_NOT_OF_EVENT",
+            "number = 1 AND recorded_at <> created_at",
+            "concat('recorded at ', recorded_at, ', its transaction created at ', created_at)",
+        ),
+    ),
+)
+
+TRANSACTIONS = Pass(
+    title="transactions",
+    rows=f"""
+        SELECT t.*, l.ledger_id IS NULL AS homeless, v.number IS NULL AS uncaused, v.latest,
+            coalesce(v.voided, false) AS void, coalesce(e.entries, 0) AS entries,
+            o.sequence IS NOT NULL AS left_open,
+            CASE WHEN o.sequence IS NOT NULL THEN 'pending' WHEN e.done THEN 'posted'
+                ELSE 'voided' END AS reached
+        FROM (
+            SELECT *, lag(sequence, 1, 0::bigint) OVER past AS before,
+                lag(created_at) OVER past AS created_before,
+                count(*) OVER (PARTITION BY organization_id, transaction_id) AS namesakes,
+                count(external_id) OVER (
+                    PARTITION BY organization_id, ledger_id, external_id COLLATE "C"
+                ) AS external_namesakes
+            FROM transactions
+            WINDOW past AS (PARTITION BY organization_id, ledger_id ORDER BY sequence)
+        ) t
+        LEFT JOIN ledgers l ON l.organization_id = t.organization_id AND l.ledger_id = t.ledger_id
+        LEFT JOIN (
+            SELECT organization_id, ledger_id, transaction_sequence AS sequence,
+                max(number) AS number, max(recorded_at) AS latest,
+                bool_or(kind = 'voided') AS voided
+            FROM transaction_events GROUP BY 1, 2, 3
+        ) v ON v.organization_id = t.organization_id AND v.ledger_id = t.ledger_id
+            AND v.sequence = t.sequence
+        LEFT JOIN (
+            SELECT organization_id, ledger_id, transaction_sequence AS sequence,
+                count(*) AS entries, bool_or({_ON_POSTED} = 1) AS done
+            FROM entries e GROUP BY 1, 2, 3
+        ) e ON e.organization_id = t.organization_id AND e.ledger_id = t.ledger_id
+            AND e.sequence = t.sequence
+        LEFT JOIN (
+            SELECT DISTINCT organization_id, ledger_id, transaction_sequence AS sequence
+            FROM entries e
+            WHERE effect <> 'post'
+            GROUP BY 1, 2, 3, account_id, direction
+            HAVING sum({_ON_PENDING} * amount) <> 0
+        ) o ON o.organization_id = t.organization_id AND o.ledger_id = t.ledger_id
+            AND o.sequence = t.sequence
+    """,  # noqa: S608  the steps are ours
+    subject="concat('transaction ', sequence)",
+    checks=(
+        Check(4, "TRANSACTION_WITHOUT_LEDGER", "homeless", "'the organization has no such ledger'"),
+        Check(4, "TRANSACTION_WITHOUT_EVENT", "uncaused", "'no event made it'"),
+        Check(
+            4,
+            "TRANSACTION_ENTRIES_TOO_FEW",
+            "entries < 2",
+            "concat('entries of it: ', entries, '; at least 2 are needed')",
+        ),
+        Check(
+            4,
+            "TRANSACTION_ID_REPEATED",
+            "namesakes > 1",
+            "concat(namesakes, ' transactions have the id ', transaction_id)",
+        ),
+        Check(
+            3,
+            "TRANSACTION_SEQUENCES_BROKEN",
+            "sequence <> before + 1",
+            "concat('it follows transaction ', before)",
+        ),
+        Check(
+            3,
+            "CREATED_AT_DECREASES",
+            "created_at < created_before",
+            "concat('created at ', created_at, ', the one before it at ', created_before)",
+        ),
+        Check(
+            5,
+            "TRANSACTION_EXTERNAL_ID_REPEATED",
+            "external_namesakes > 1",
+            "concat(external_namesakes, ' transactions have the external id ', external_id)",
+        ),
+        Check(
+            5,
+            "STATUS_WRONG",
+            "entries > 0 AND status IS DISTINCT FROM reached",
+            "concat('it is ', status, ', its entries make it ', reached)",
+        ),
+        Check(
+            5,
+            "STATUS_TIME_WRONG",
+            "posted_at IS DISTINCT FROM CASE status WHEN 'posted' THEN latest END"
+            " OR voided_at IS DISTINCT FROM CASE status WHEN 'voided' THEN latest END",
+            "concat('it is ', status, ', posted at ', coalesce(posted_at::text, 'no time'),"
+            " ', voided at ', coalesce(voided_at::text, 'no time'), '; its last event was at ',"
+            " coalesce(latest::text, 'no time'))",
+        ),
+        Check(
+            5,
+            "VOID_INCOMPLETE",
+            "void AND left_open",
+            "'it was voided and something is left pending'",
+        ),
+    ),
+)
+
+PASSES: tuple[Pass, ...] = (
+    LEDGERS,
+    CURRENCIES,
+    ACCOUNTS,
+    TRANSACTIONS,
+    EVENTS,
+    EVENT_CURRENCIES,
+    HOLD_SIDES,
+    TRANSACTION_LINES,
+    ACCOUNT_LINES,
+)
+
+INVARIANT_OF: Mapping[str, int] = MappingProxyType(
+    {check.name: check.invariant for one in PASSES for check in one.checks}
+)
+"""Name of a violation: the number of the invariant in the design's list."""
+
+
+def statement(one: Pass) -> str:
+    """The SQL of a pass: up to %(limit)s violations of each name, in order of subject."""
+    # The inner WHERE lets the details of a row be computed only where something is broken.
+    return f"""
+        SELECT name, organization_id, ledger_id, subject, detail
+        FROM (
+            SELECT r.organization_id, r.ledger_id, r.subject, c.name, c.detail,
+                row_number() OVER (
+                    PARTITION BY c.name
+                    ORDER BY r.organization_id, r.ledger_id, r.subject COLLATE "C", c.detail
+                ) AS place
+            FROM (
+                SELECT *, {one.subject} AS subject FROM ({one.rows}) r
+                WHERE {" OR ".join(f"({check.broken})" for check in one.checks)}
+            ) r
+            CROSS JOIN LATERAL (VALUES {", ".join(map(_finding, one.checks))})
+                AS c (name, broken, detail)
+            WHERE c.broken
+        ) found
+        WHERE place <= %(limit)s
+        ORDER BY name COLLATE "C", place
+    """  # noqa: S608  nothing from outside comes near it
+
+
+def _finding(check: Check) -> str:
+    return f"('{check.name}', ({check.broken}), {check.detail})"

@@ -1,0 +1,193 @@
+"""Does a database keep its promises? Every check of `invariants` over all of it, and a digest.
+
+This is the one place that reads every organization's books at once: a row that was moved from one
+tenant to another can only be missed, and met, by whoever sees both. Nothing of it is reachable from
+the API; it is for the operator at the shell and for tests that have just broken something.
+
+One REPEATABLE READ, read-only transaction sees one moment of the books, so a live server may go on
+posting beside it. Statements aggregate inside the database and return violations only, so memory
+is bounded here by `limit` and there by work_mem, beyond which sorts and hashes go to temporary
+files. Indexes are not used: what they say of a table is one more thing that may be broken, and
+whole-table scans with hash joins take time in proportion to the rows.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from app.store.invariants import INVARIANT_OF, PASSES, statement
+
+SESSION: dict[str, str] = {
+    "role": "ledgers_reader",
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+WHOLE_TABLES: dict[str, str] = {
+    "enable_indexscan": "off",
+    "enable_indexonlyscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_nestloop": "off",
+    "jit": "off",
+    "work_mem": "64MB",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must not be. `invariant` is its number in the design's list."""
+
+    invariant: int
+    name: str
+    organization_id: UUID
+    ledger_id: UUID | None
+    subject: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was looked at and what was found; `complete` unless more was found than is listed."""
+
+    organizations: int
+    ledgers: int
+    accounts: int
+    transactions: int
+    entries: int
+    violations: tuple[Violation, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The fingerprint of all that a ledger had recorded up to and including a moment."""
+
+    organization_id: UUID
+    ledger_id: UUID
+    upto: datetime
+    transactions: int
+    sha256: str
+
+
+def verify(
+    url: str, *, progress: Callable[[str, int, int], None] | None = None, limit: int = 100
+) -> Report:
+    """Check the whole database at a PostgreSQL URL; at most `limit` violations of each name.
+
+    `progress` is told each pass before it runs: its title, its place from 0, how many there are.
+    """
+    with _reading(url, WHOLE_TABLES) as connection:
+        ((organizations, ledgers, accounts, transactions, entries),) = connection.execute(_COUNTS)
+        violations: list[Violation] = []
+        complete = True
+        for place, one in enumerate(PASSES):
+            if progress is not None:
+                progress(one.title, place, len(PASSES))
+            found: dict[str, int] = {}
+            for name, *rest in connection.execute(statement(one), {"limit": limit + 1}):
+                found[name] = found.get(name, 0) + 1
+                if found[name] > limit:
+                    complete = False
+                else:
+                    violations.append(Violation(INVARIANT_OF[name], name, *rest))
+        if progress is not None:
+            progress("done", len(PASSES), len(PASSES))
+    return Report(
+        organizations, ledgers, accounts, transactions, entries, tuple(violations), complete
+    )
+
+
+def digest(
+    url: str, organization_id: UUID, ledger_id: UUID, upto: datetime | None = None
+) -> Digest:
+    """Fingerprint what a ledger recorded by `upto` (default: by now). The same for ever.
+
+    SHA-256 over each row as PostgreSQL's binary record: every field is preceded by its type and
+    length, so no two contents give the same bytes. Only what can never change goes in. A moment and
+    not a number of transactions is the limit, because a hold that is settled later adds events and
+    entries to an early transaction. Raises LookupError where the organization has no such ledger.
+    """
+    with _reading(url, {}) as connection:
+        this = {"organization": organization_id, "ledger": ledger_id}
+        for (last_recorded_at,) in connection.execute(_LAST_RECORDED_AT, this):
+            moment = upto or last_recorded_at
+            total, transactions = sha256(), 0
+            for kind, record in _records(connection, {**this, "upto": moment}):
+                total.update(record)
+                transactions += kind == "transaction"
+            return Digest(organization_id, ledger_id, moment, transactions, total.hexdigest())
+    raise LookupError(f"organization {organization_id} has no ledger {ledger_id}")
+
+
+def _records(
+    connection: psycopg.Connection[Any], parameters: dict[str, Any]
+) -> Iterator[tuple[str, bytes]]:
+    for kind, query in _RECORDED.items():
+        with connection.cursor(name=kind) as cursor:
+            cursor.itersize = 10_000
+            for (record,) in cursor.execute(query, parameters):
+                yield kind, record
+
+
+@contextmanager
+def _reading(url: str, settings: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
+    """One read-only snapshot as the reader's role, ended when the block ends."""
+    options = " ".join(f"-c {name}={value}" for name, value in {**SESSION, **settings}.items())
+    with psycopg.connect(
+        make_conninfo(url, application_name="ledgers verify", options=options)
+    ) as connection:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        yield connection
+        connection.rollback()
+
+
+_COUNTS = """
+    SELECT (SELECT count(*) FROM organizations), (SELECT count(*) FROM ledgers),
+        (SELECT count(*) FROM accounts), (SELECT count(*) FROM transactions),
+        (SELECT count(*) FROM entries)
+"""
+
+_LAST_RECORDED_AT = """
+    SELECT last_recorded_at FROM ledgers
+    WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
+"""
+
+_RECORDED = {
+    "transaction": """
+        SELECT record_send(row('transaction'::text, sequence, transaction_id, description,
+            external_id, metadata, effective_at, created_at))
+        FROM transactions
+        WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
+            AND created_at <= %(upto)s
+        ORDER BY sequence
+    """,
+    "event": """
+        SELECT record_send(row('event'::text, transaction_sequence, number, kind, idempotency_key,
+            fingerprint, description, recorded_at))
+        FROM transaction_events
+        WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
+            AND recorded_at <= %(upto)s
+        ORDER BY transaction_sequence, number
+    """,
+    "entry": """
+        SELECT record_send(row('entry'::text, e.transaction_sequence, e.line, e.event, e.account_id,
+            e.sequence, a.normal_balance, a.currency, a.exponent, e.direction, e.effect, e.amount,
+            e.posted_debits, e.posted_credits, e.pending_debits, e.pending_credits, e.effective_at,
+            e.recorded_at, e.metadata))
+        FROM entries e
+        LEFT JOIN accounts a ON a.organization_id = e.organization_id
+            AND a.account_id = e.account_id
+        WHERE e.organization_id = %(organization)s AND e.ledger_id = %(ledger)s
+            AND e.recorded_at <= %(upto)s
+        ORDER BY e.transaction_sequence, e.line
+    """,
+}

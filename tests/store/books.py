@@ -1,0 +1,203 @@
+"""Small books with everything in them that the writer can write, for tests to look at and break.
+
+Three ledgers of two organizations. What happens in `main`, by sequence of transaction:
+
+    1  posted in one currency
+    2  posted in two currencies, with metadata
+    3  held, settled in part, still pending
+    4  held, settled in part, then what was left
+    5  held, voided
+    6  held, settled in part and the rest released
+    7  held, settled in part, the rest voided
+    8  held, on both sides of each account
+    9  posted, down to the wallet's floor
+
+In the others a sale is posted and a payout held and settled, all at one moment.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from uuid import UUID, uuid5
+
+from app.ledger.accounts import Mode, Scope
+from app.ledger.administration import CreateAccount, CreateLedger
+from app.ledger.balances import Direction
+from app.ledger.commands import (
+    Command,
+    EntryDraft,
+    PostTransaction,
+    SettleLine,
+    SettleTransaction,
+    VoidTransaction,
+)
+from app.store import administration, identity
+from app.store.database import Connection, Database
+from app.store.writer import Writer
+
+DEBIT, CREDIT = Direction.DEBIT, Direction.CREDIT
+NAMES = UUID("0197a000-0000-7000-8000-000000000000")
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A ledger, its accounts by name, and how to write into it."""
+
+    scope: Scope
+    ledger_id: UUID
+    accounts: Mapping[str, UUID]
+
+    def transaction_id(self, name: str) -> UUID:
+        return uuid5(self.ledger_id, name)
+
+    def post(
+        self,
+        name: str,
+        *lines: tuple[str, Direction, int],
+        pending: bool = False,
+        external_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> PostTransaction:
+        """Post or hold the transaction of that name; its name is its idempotency key too."""
+        return PostTransaction(
+            scope=self.scope,
+            transaction_id=self.transaction_id(name),
+            ledger_id=self.ledger_id,
+            idempotency_key=name,
+            entries=tuple(
+                EntryDraft(self.accounts[account], direction, amount, metadata or {})
+                for account, direction, amount in lines
+            ),
+            pending=pending,
+            external_id=external_id,
+            metadata=metadata or {},
+        )
+
+    def settle(
+        self, name: str, key: str, *lines: tuple[str, Direction, int], final: bool = True
+    ) -> SettleTransaction:
+        """Settle part of the transaction of that name, or without lines all that is left."""
+        return SettleTransaction(
+            scope=self.scope,
+            transaction_id=self.transaction_id(name),
+            idempotency_key=key,
+            lines=tuple(SettleLine(self.accounts[a], d, amount) for a, d, amount in lines) or None,
+            final=final,
+        )
+
+    def void(self, name: str, key: str) -> VoidTransaction:
+        return VoidTransaction(self.scope, self.transaction_id(name), key)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """`other` is another ledger of the same organization, `foreign` one of another."""
+
+    main: Book
+    other: Book
+    foreign: Book
+
+
+@asynccontextmanager
+async def writing(url: str) -> AsyncIterator[tuple[Database, Writer]]:
+    """A database and a writer on it; both are closed when the block ends."""
+    database = Database(url, pool_size=2, statement_seconds=10)
+    await database.open()
+    writer = Writer(database, max_entries=400)
+    writer.start()
+    try:
+        yield database, writer
+    finally:
+        await writer.stop()
+        await database.close()
+
+
+async def write_books(url: str) -> Books:
+    """Write the books into a migrated database, by the real writer."""
+    async with writing(url) as (database, writer):
+        async with database.writing() as connection:
+            first = (await identity.create_organization(connection, "First")).organization_id
+            second = (await identity.create_organization(connection, "Second")).organization_id
+            books = Books(
+                main=await _open(connection, Scope(first, Mode.LIVE), "main"),
+                other=await _open(connection, Scope(first, Mode.LIVE), "other"),
+                foreign=await _open(connection, Scope(second, Mode.TEST), "foreign"),
+            )
+        for command in _commands(books.main):
+            await writer.write(command)
+        for book in (books.other, books.foreign):
+            await writer.write_together(
+                [
+                    book.post("sale", ("cash", DEBIT, 1000), ("wallet", CREDIT, 1000)),
+                    book.post("payout", ("wallet", DEBIT, 4), ("cash", CREDIT, 4), pending=True),
+                    book.settle("payout", "payout, settled"),
+                ]
+            )
+    return books
+
+
+def _commands(book: Book) -> list[Command]:
+    def hold(name: str, amount: int) -> PostTransaction:
+        return book.post(name, ("wallet", DEBIT, amount), ("cash", CREDIT, amount), pending=True)
+
+    def part(amount: int) -> tuple[tuple[str, Direction, int], tuple[str, Direction, int]]:
+        return ("wallet", DEBIT, amount), ("cash", CREDIT, amount)
+
+    return [
+        book.post("sale", ("cash", DEBIT, 1000), ("wallet", CREDIT, 1000), external_id="order 1"),
+        book.post(
+            "exchange",
+            *(("cash", DEBIT, 20), ("wallet", CREDIT, 20)),
+            *(("dollars", CREDIT, 30), ("bank", DEBIT, 30)),
+            external_id="order 2",
+            metadata={"rate": "1.5"},
+        ),
+        hold("partly settled", 300),
+        hold("settled", 100),
+        book.settle("partly settled", "partly settled, 1", *part(50), final=False),
+        book.settle("settled", "settled, 1", *part(60), final=False),
+        book.settle("settled", "settled, 2"),
+        hold("voided", 80),
+        book.void("voided", "voided, 1"),
+        hold("released", 40),
+        book.settle("released", "released, 1", *part(10)),
+        hold("given up", 70),
+        book.settle("given up", "given up, 1", *part(20), final=False),
+        book.void("given up", "given up, 2"),
+        book.post("held", *part(200), ("cash", DEBIT, 25), ("wallet", CREDIT, 25), pending=True),
+        book.post("payout", ("wallet", DEBIT, 390), ("cash", CREDIT, 390)),
+    ]
+
+
+async def _open(connection: Connection, scope: Scope, name: str) -> Book:
+    numbers = count(1)
+    ledger_id = uuid5(NAMES, name)
+    await administration.create_ledger(connection, CreateLedger(scope, ledger_id, name))
+    accounts = {
+        account: (uuid5(ledger_id, account), normal, currency, floor)
+        for account, normal, currency, floor in (
+            ("cash", DEBIT, "EUR", None),
+            ("wallet", CREDIT, "EUR", 0),
+            ("bank", DEBIT, "USD", None),
+            ("dollars", CREDIT, "USD", 0),
+        )
+    }
+    await administration.create_accounts(
+        connection,
+        [
+            CreateAccount(
+                scope,
+                account_id,
+                ledger_id,
+                account,
+                normal,
+                currency,
+                2,
+                external_id=f"account {next(numbers)}",
+                available_floor=floor,
+            )
+            for account, (account_id, normal, currency, floor) in accounts.items()
+        ],
+    )
+    return Book(scope, ledger_id, {account: row[0] for account, row in accounts.items()})

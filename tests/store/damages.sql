@@ -1,0 +1,520 @@
+-- Ways to break the books of books.py once nothing in the database guards them any more, and all
+-- that `verify` must find then: name, organization/ledger, subject, each once. Every name that it
+-- can give heads a damage of its own; one wrong row is often seen from several sides.
+
+-- LEDGER_WITHOUT_ORGANIZATION
+DELETE FROM organizations WHERE organization_id = :'foreign_organization';
+--> LEDGER_WITHOUT_ORGANIZATION second/foreign ledger foreign
+
+-- CURRENCY_WITHOUT_LEDGER
+INSERT INTO currencies VALUES (:'foreign_organization', :'ledger', 'GBP', 2);
+--> CURRENCY_WITHOUT_LEDGER second/main currency GBP
+
+-- ACCOUNT_WITHOUT_CURRENCY
+UPDATE accounts SET exponent = 3 WHERE account_id = :'bank';
+--> ACCOUNT_WITHOUT_CURRENCY first/main account bank
+
+-- ACCOUNT_ID_REPEATED
+UPDATE accounts SET external_id = NULL WHERE account_id = :'other_bank';
+INSERT INTO accounts SELECT * FROM accounts WHERE account_id = :'other_bank';
+--> ACCOUNT_ID_REPEATED first/other account bank
+--> ACCOUNT_ID_REPEATED first/other account bank
+
+-- TRANSACTION_WITHOUT_LEDGER
+DELETE FROM ledgers WHERE ledger_id = :'foreign';
+--> CURRENCY_WITHOUT_LEDGER second/foreign currency EUR
+--> CURRENCY_WITHOUT_LEDGER second/foreign currency USD
+--> TRANSACTION_WITHOUT_LEDGER second/foreign transaction 1
+--> TRANSACTION_WITHOUT_LEDGER second/foreign transaction 2
+
+-- TRANSACTION_WITHOUT_EVENT
+DELETE FROM transaction_events WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+--> STATUS_TIME_WRONG first/main transaction 9
+--> TRANSACTION_WITHOUT_EVENT first/main transaction 9
+--> ENTRY_WITHOUT_EVENT first/main line 9/1
+--> ENTRY_WITHOUT_EVENT first/main line 9/2
+
+-- TRANSACTION_ENTRIES_TOO_FEW
+DELETE FROM entries WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+UPDATE accounts a
+    SET version = e.sequence, posted_debits = e.posted_debits, posted_credits = e.posted_credits
+    FROM entries e
+    WHERE a.account_id = e.account_id AND a.account_id IN (:'wallet', :'cash') AND e.sequence = 17;
+--> TRANSACTION_ENTRIES_TOO_FEW first/main transaction 9
+--> EVENT_ENTRIES_TOO_FEW first/main event 9/1
+
+-- TRANSACTION_ID_REPEATED
+UPDATE transactions SET transaction_id = :'organization'
+    WHERE ledger_id = :'ledger' AND sequence IN (1, 9);
+--> TRANSACTION_ID_REPEATED first/main transaction 1
+--> TRANSACTION_ID_REPEATED first/main transaction 9
+
+-- EVENT_WITHOUT_TRANSACTION
+INSERT INTO transaction_events
+    SELECT organization_id, ledger_id, 99, 1, kind, 'another', fingerprint, description,
+        recorded_at
+    FROM transaction_events
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+--> EVENT_ENTRIES_TOO_FEW first/main event 99/1
+--> EVENT_WITHOUT_TRANSACTION first/main event 99/1
+
+-- EVENT_NUMBERS_BROKEN
+UPDATE transaction_events SET number = 3
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 3 AND number = 2;
+UPDATE entries SET event = 3
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 3 AND event = 2;
+--> EVENT_NUMBERS_BROKEN first/main event 3/3
+
+-- EVENT_ENTRIES_TOO_FEW
+INSERT INTO transaction_events
+    SELECT organization_id, ledger_id, 8, 2, 'settled', 'another', fingerprint, description,
+        recorded_at
+    FROM transaction_events
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+--> EVENT_ENTRIES_TOO_FEW first/main event 8/2
+
+-- ENTRY_WITHOUT_ACCOUNT
+UPDATE accounts SET ledger_id = :'other' WHERE account_id = :'bank';
+--> POSTED_UNBALANCED first/other currency USD
+--> POSTED_UNBALANCED first/main currency USD
+--> ACCOUNT_EXTERNAL_ID_REPEATED first/other account bank
+--> ACCOUNT_EXTERNAL_ID_REPEATED first/other account bank
+--> ENTRY_WITHOUT_ACCOUNT first/main entry bank/1
+
+-- ENTRY_WITHOUT_TRANSACTION
+DELETE FROM transactions WHERE ledger_id = :'ledger' AND sequence = 9;
+UPDATE ledgers SET last_sequence = 8 WHERE ledger_id = :'ledger';
+--> EVENT_WITHOUT_TRANSACTION first/main event 9/1
+--> ENTRY_WITHOUT_TRANSACTION first/main line 9/1
+--> ENTRY_WITHOUT_TRANSACTION first/main line 9/2
+
+-- ENTRY_WITHOUT_EVENT
+DELETE FROM transaction_events
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 7 AND number = 2;
+--> EVENT_NUMBERS_BROKEN first/main event 7/3
+--> ENTRY_WITHOUT_EVENT first/main line 7/3
+--> ENTRY_WITHOUT_EVENT first/main line 7/4
+
+-- LINES_BROKEN
+UPDATE entries SET line = 3
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9 AND line = 2;
+--> LINES_BROKEN first/main line 9/3
+
+-- EFFECTIVE_TIME_NOT_OF_TRANSACTION
+UPDATE transactions SET effective_at = '2020-01-01'
+    WHERE ledger_id = :'ledger' AND sequence = 9;
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/main line 9/1
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/main line 9/2
+
+-- ENTRIES_UNBALANCED
+UPDATE entries SET amount = 31, posted_debits = 31 WHERE account_id = :'bank';
+UPDATE accounts SET posted_debits = 31 WHERE account_id = :'bank';
+--> POSTED_UNBALANCED first/main currency USD
+--> ENTRIES_UNBALANCED first/main event 2/1
+
+-- POSTED_UNBALANCED
+UPDATE accounts SET posted_credits = posted_credits + 1 WHERE account_id = :'wallet';
+--> POSTED_UNBALANCED first/main currency EUR
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account wallet
+--> BALANCES_AFTER_NOT_OF_ACCOUNT first/main entry wallet/18
+
+-- PENDING_UNBALANCED
+UPDATE accounts SET pending_debits = pending_debits - 1 WHERE account_id = :'wallet';
+--> PENDING_UNBALANCED first/main currency EUR
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account wallet
+--> BALANCES_AFTER_NOT_OF_ACCOUNT first/main entry wallet/18
+
+-- CURRENCY_REPEATED
+INSERT INTO currencies VALUES (:'organization', :'ledger', 'USD', 3);
+--> CURRENCY_REPEATED first/main currency USD
+--> CURRENCY_REPEATED first/main currency USD
+
+-- ACCOUNT_MALFORMED
+UPDATE accounts SET normal_balance = 'both' WHERE account_id = :'bank';
+--> ACCOUNT_MALFORMED first/main account bank
+
+-- ACCOUNT_VERSION_WRONG
+UPDATE accounts SET version = 19 WHERE account_id = :'wallet';
+--> ACCOUNT_VERSION_WRONG first/main account wallet
+
+-- BALANCES_AFTER_NOT_OF_ACCOUNT
+UPDATE entries SET posted_debits = 31 WHERE account_id = :'bank';
+--> BALANCES_AFTER_BROKEN first/main entry bank/1
+--> BALANCES_AFTER_NOT_OF_ACCOUNT first/main entry bank/1
+
+-- ACCOUNT_TOTALS_NOT_OF_ENTRIES
+UPDATE entries SET amount = 31 WHERE account_id IN (:'bank', :'dollars');
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account dollars
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account bank
+--> BALANCES_AFTER_BROKEN first/main entry dollars/1
+--> BALANCES_AFTER_BROKEN first/main entry bank/1
+
+-- ENTRY_MALFORMED
+UPDATE accounts SET posted_debits = 0, posted_credits = 0
+    WHERE account_id IN (:'bank', :'dollars');
+UPDATE entries SET amount = 0, posted_debits = 0, posted_credits = 0
+    WHERE account_id IN (:'bank', :'dollars');
+--> ENTRY_MALFORMED first/main entry dollars/1
+--> ENTRY_MALFORMED first/main entry bank/1
+
+-- ENTRY_SEQUENCES_BROKEN
+UPDATE entries SET sequence = 19 WHERE account_id = :'wallet' AND sequence = 18;
+UPDATE accounts SET version = 19 WHERE account_id = :'wallet';
+--> ENTRY_SEQUENCES_BROKEN first/main entry wallet/19
+
+-- BALANCES_AFTER_BROKEN
+UPDATE entries SET posted_debits = posted_debits + 1
+    WHERE account_id = :'wallet' AND sequence = 5;
+--> BALANCES_AFTER_BROKEN first/main entry wallet/5
+--> BALANCES_AFTER_BROKEN first/main entry wallet/6
+
+-- LAST_SEQUENCE_WRONG
+UPDATE ledgers SET last_sequence = 10 WHERE ledger_id = :'ledger';
+--> LAST_SEQUENCE_WRONG first/main ledger main
+
+-- LAST_RECORDED_AT_WRONG
+UPDATE ledgers SET last_recorded_at = last_recorded_at - interval '1 microsecond'
+    WHERE ledger_id = :'ledger';
+--> LAST_RECORDED_AT_WRONG first/main ledger main
+
+-- TRANSACTION_SEQUENCES_BROKEN
+UPDATE transactions SET sequence = 10 WHERE ledger_id = :'ledger' AND sequence = 9;
+UPDATE transaction_events SET transaction_sequence = 10
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+UPDATE entries SET transaction_sequence = 10
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+UPDATE ledgers SET last_sequence = 10 WHERE ledger_id = :'ledger';
+--> TRANSACTION_SEQUENCES_BROKEN first/main transaction 10
+
+-- CREATED_AT_DECREASES
+UPDATE transactions SET created_at = created_at - interval '1 hour'
+    WHERE ledger_id = :'ledger' AND sequence = 8;
+--> CREATED_AT_DECREASES first/main transaction 8
+--> CREATED_AT_NOT_OF_EVENT first/main event 8/1
+
+-- CREATED_AT_NOT_OF_EVENT
+UPDATE transactions SET created_at = created_at + interval '1 hour'
+    WHERE ledger_id = :'ledger' AND sequence = 9;
+--> CREATED_AT_NOT_OF_EVENT first/main event 9/1
+
+-- EVENT_TIME_DECREASES
+UPDATE transaction_events SET recorded_at = recorded_at - interval '1 hour'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 3 AND number = 2;
+--> EVENT_TIME_DECREASES first/main event 3/2
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/main line 3/3
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/main line 3/4
+--> ENTRY_TIME_NOT_OF_EVENT first/main line 3/3
+--> ENTRY_TIME_NOT_OF_EVENT first/main line 3/4
+
+-- ENTRY_TIME_DECREASES
+UPDATE entries SET recorded_at = recorded_at - interval '1 hour'
+    WHERE account_id = :'wallet' AND sequence = 18;
+--> ENTRY_TIME_NOT_OF_EVENT first/main line 9/1
+--> ENTRY_TIME_DECREASES first/main entry wallet/18
+
+-- ENTRY_TIME_NOT_OF_EVENT
+UPDATE entries SET recorded_at = recorded_at + interval '1 hour'
+    WHERE account_id = :'wallet' AND sequence = 18;
+--> ENTRY_TIME_NOT_OF_EVENT first/main line 9/1
+
+-- ACCOUNT_EXTERNAL_ID_REPEATED
+UPDATE accounts SET external_id = 'account 1' WHERE account_id = :'wallet';
+--> ACCOUNT_EXTERNAL_ID_REPEATED first/main account wallet
+--> ACCOUNT_EXTERNAL_ID_REPEATED first/main account cash
+
+-- TRANSACTION_EXTERNAL_ID_REPEATED
+UPDATE transactions SET external_id = 'order 1' WHERE ledger_id = :'ledger' AND sequence = 9;
+--> TRANSACTION_EXTERNAL_ID_REPEATED first/main transaction 1
+--> TRANSACTION_EXTERNAL_ID_REPEATED first/main transaction 9
+
+-- IDEMPOTENCY_KEY_REPEATED
+UPDATE transaction_events SET idempotency_key = 'sale'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+--> IDEMPOTENCY_KEY_REPEATED first/main event 1/1
+--> IDEMPOTENCY_KEY_REPEATED first/main event 9/1
+
+-- EVENT_KIND_WRONG
+UPDATE transaction_events SET kind = 'voided'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+--> EVENT_EFFECTS_WRONG first/main event 9/1
+--> EVENT_KIND_WRONG first/main event 9/1
+
+-- EVENT_AFTER_END
+INSERT INTO transaction_events
+    SELECT organization_id, ledger_id, 5, 3, 'settled', 'another', fingerprint, description,
+        recorded_at
+    FROM transaction_events
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+--> STATUS_TIME_WRONG first/main transaction 5
+--> EVENT_AFTER_END first/main event 5/3
+--> EVENT_ENTRIES_TOO_FEW first/main event 5/3
+
+-- EVENT_EFFECTS_WRONG
+UPDATE transaction_events SET kind = 'posted'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 8;
+--> EVENT_EFFECTS_WRONG first/main event 8/1
+
+-- HOLD_EXCEEDED
+UPDATE entries SET amount = 99
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 4 AND effect = 'hold';
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account wallet
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account cash
+--> STATUS_WRONG first/main transaction 4
+--> HOLD_EXCEEDED first/main transaction 4
+--> HOLD_EXCEEDED first/main transaction 4
+--> BALANCES_AFTER_BROKEN first/main entry wallet/4
+--> BALANCES_AFTER_BROKEN first/main entry cash/4
+
+-- STATUS_WRONG
+UPDATE transactions SET status = 'posted', posted_at = created_at
+    WHERE ledger_id = :'ledger' AND sequence = 8;
+--> STATUS_WRONG first/main transaction 8
+
+-- STATUS_TIME_WRONG
+UPDATE transactions SET posted_at = NULL WHERE ledger_id = :'ledger' AND sequence = 9;
+--> STATUS_TIME_WRONG first/main transaction 9
+
+-- VOID_INCOMPLETE
+UPDATE transaction_events SET kind = 'voided'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 3 AND number = 2;
+--> VOID_INCOMPLETE first/main transaction 3
+--> EVENT_EFFECTS_WRONG first/main event 3/2
+
+-- AVAILABLE_BELOW_FLOOR
+UPDATE accounts SET available_floor = 1, floor_version = 18 WHERE account_id = :'wallet';
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/18
+
+-- an entry moved to another organization
+UPDATE entries SET organization_id = :'foreign_organization' WHERE account_id = :'bank';
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account bank
+--> ACCOUNT_VERSION_WRONG first/main account bank
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> ENTRIES_UNBALANCED second/main event 2/1
+--> ENTRY_WITHOUT_EVENT second/main line 2/4
+--> ENTRY_WITHOUT_TRANSACTION second/main line 2/4
+--> LINES_BROKEN second/main line 2/4
+--> ENTRY_WITHOUT_ACCOUNT second/main entry bank/1
+
+-- an account moved to another organization
+UPDATE accounts SET organization_id = :'foreign_organization' WHERE account_id = :'bank';
+--> POSTED_UNBALANCED first/main currency USD
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES second/main account bank
+--> ACCOUNT_VERSION_WRONG second/main account bank
+--> ACCOUNT_WITHOUT_CURRENCY second/main account bank
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> ENTRY_WITHOUT_ACCOUNT first/main entry bank/1
+
+-- a transaction moved to another organization
+UPDATE transactions SET organization_id = :'foreign_organization'
+    WHERE ledger_id = :'ledger' AND sequence = 9;
+--> LAST_SEQUENCE_WRONG first/main ledger main
+--> STATUS_TIME_WRONG second/main transaction 9
+--> TRANSACTION_ENTRIES_TOO_FEW second/main transaction 9
+--> TRANSACTION_SEQUENCES_BROKEN second/main transaction 9
+--> TRANSACTION_WITHOUT_EVENT second/main transaction 9
+--> TRANSACTION_WITHOUT_LEDGER second/main transaction 9
+--> EVENT_WITHOUT_TRANSACTION first/main event 9/1
+--> ENTRY_WITHOUT_TRANSACTION first/main line 9/1
+--> ENTRY_WITHOUT_TRANSACTION first/main line 9/2
+
+-- an event moved to another organization
+UPDATE transaction_events SET organization_id = :'foreign_organization'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 9;
+--> STATUS_TIME_WRONG first/main transaction 9
+--> TRANSACTION_WITHOUT_EVENT first/main transaction 9
+--> EVENT_ENTRIES_TOO_FEW second/main event 9/1
+--> EVENT_WITHOUT_TRANSACTION second/main event 9/1
+--> ENTRY_WITHOUT_EVENT first/main line 9/1
+--> ENTRY_WITHOUT_EVENT first/main line 9/2
+
+-- a ledger moved to another organization
+UPDATE ledgers SET organization_id = :'foreign_organization' WHERE ledger_id = :'ledger';
+--> LAST_SEQUENCE_WRONG second/main ledger main
+--> CURRENCY_WITHOUT_LEDGER first/main currency EUR
+--> CURRENCY_WITHOUT_LEDGER first/main currency USD
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 1
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 2
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 3
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 4
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 5
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 6
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 7
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 8
+--> TRANSACTION_WITHOUT_LEDGER first/main transaction 9
+
+-- an entry moved to another ledger of the organization
+UPDATE entries SET ledger_id = :'other' WHERE account_id = :'bank';
+--> EVENT_EFFECTS_WRONG first/other event 2/1
+--> ENTRIES_UNBALANCED first/other event 2/1
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/other line 2/4
+--> ENTRY_TIME_NOT_OF_EVENT first/other line 2/4
+--> LINES_BROKEN first/other line 2/4
+--> ENTRY_WITHOUT_ACCOUNT first/other entry bank/1
+
+-- an entry lost
+DELETE FROM entries WHERE account_id = :'wallet' AND sequence = 4;
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account wallet
+--> STATUS_WRONG first/main transaction 4
+--> EVENT_ENTRIES_TOO_FEW first/main event 4/1
+--> ENTRIES_UNBALANCED first/main event 4/1
+--> HOLD_EXCEEDED first/main transaction 4
+--> LINES_BROKEN first/main line 4/2
+--> BALANCES_AFTER_BROKEN first/main entry wallet/5
+--> ENTRY_SEQUENCES_BROKEN first/main entry wallet/5
+
+-- an entry repeated
+INSERT INTO entries SELECT * FROM entries WHERE account_id = :'bank';
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account bank
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> LINES_BROKEN first/main line 2/4
+--> BALANCES_AFTER_BROKEN first/main entry bank/1
+--> ENTRY_SEQUENCES_BROKEN first/main entry bank/1
+
+-- two versions swapped
+UPDATE entries SET sequence = 7 - sequence WHERE account_id = :'wallet' AND sequence IN (3, 4);
+--> BALANCES_AFTER_BROKEN first/main entry wallet/3
+--> BALANCES_AFTER_BROKEN first/main entry wallet/4
+--> BALANCES_AFTER_BROKEN first/main entry wallet/5
+--> ENTRY_TIME_DECREASES first/main entry wallet/4
+
+-- a direction turned
+UPDATE entries SET direction = 'debit' WHERE account_id = :'dollars';
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account dollars
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> BALANCES_AFTER_BROKEN first/main entry dollars/1
+
+-- a floor never kept
+UPDATE accounts SET available_floor = 601 WHERE account_id = :'wallet';
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/10
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/11
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/13
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/14
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/15
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/16
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/17
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/18
+--> AVAILABLE_BELOW_FLOOR first/main entry wallet/8
+
+-- a floor since a version to come
+UPDATE accounts SET floor_version = 2 WHERE account_id = :'dollars';
+--> ACCOUNT_MALFORMED first/main account dollars
+
+-- totals below zero
+UPDATE accounts SET pending_debits = -1, pending_credits = -1 WHERE account_id = :'bank';
+UPDATE entries SET pending_debits = -1, pending_credits = -1 WHERE account_id = :'bank';
+--> ACCOUNT_MALFORMED first/main account bank
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account bank
+--> BALANCES_AFTER_BROKEN first/main entry bank/1
+--> ENTRY_MALFORMED first/main entry bank/1
+
+-- pending totals that do not follow
+UPDATE entries SET pending_debits = pending_debits + 1, pending_credits = pending_credits - 1
+    WHERE account_id = :'cash' AND sequence = 18;
+--> BALANCES_AFTER_BROKEN first/main entry cash/18
+--> BALANCES_AFTER_NOT_OF_ACCOUNT first/main entry cash/18
+
+-- an unknown direction
+UPDATE entries SET direction = 'left' WHERE account_id = :'dollars';
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account dollars
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> BALANCES_AFTER_BROKEN first/main entry dollars/1
+--> ENTRY_MALFORMED first/main entry dollars/1
+
+-- an unknown effect
+UPDATE entries SET effect = 'undo' WHERE account_id = :'dollars';
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account dollars
+--> EVENT_EFFECTS_WRONG first/main event 2/1
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> HOLD_EXCEEDED first/main transaction 2
+--> ENTRY_MALFORMED first/main entry dollars/1
+
+-- an amount beyond the largest
+UPDATE entries SET amount = 1000000000000000000000000000000000001 WHERE account_id = :'dollars';
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account dollars
+--> ENTRIES_UNBALANCED first/main event 2/1
+--> BALANCES_AFTER_BROKEN first/main entry dollars/1
+--> ENTRY_MALFORMED first/main entry dollars/1
+
+-- lines not in order of events
+UPDATE entries SET line = 5 - line WHERE ledger_id = :'ledger' AND transaction_sequence = 3;
+--> LINES_BROKEN first/main line 3/3
+
+-- an unknown kind of event
+UPDATE transaction_events SET kind = 'undone'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 3 AND number = 2;
+--> EVENT_KIND_WRONG first/main event 3/2
+
+-- a hold made by a settlement
+UPDATE transaction_events SET kind = 'settled'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 8;
+--> EVENT_EFFECTS_WRONG first/main event 8/1
+--> EVENT_KIND_WRONG first/main event 8/1
+
+-- a settlement that only released
+UPDATE transaction_events SET kind = 'settled'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 5 AND number = 2;
+--> EVENT_EFFECTS_WRONG first/main event 5/2
+
+-- a void that settled
+UPDATE transaction_events SET kind = 'voided'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 4 AND number = 3;
+--> EVENT_EFFECTS_WRONG first/main event 4/3
+
+-- a void called posted
+UPDATE transactions SET status = 'posted', posted_at = voided_at, voided_at = NULL
+    WHERE ledger_id = :'ledger' AND sequence = 5;
+--> STATUS_WRONG first/main transaction 5
+
+-- a settlement called voided
+UPDATE transactions SET status = 'voided', voided_at = posted_at, posted_at = NULL
+    WHERE ledger_id = :'ledger' AND sequence = 7;
+--> STATUS_WRONG first/main transaction 7
+
+-- a done transaction called pending
+UPDATE transactions SET status = 'pending', posted_at = NULL
+    WHERE ledger_id = :'ledger' AND sequence = 1;
+--> STATUS_WRONG first/main transaction 1
+
+-- a void at another time
+UPDATE transactions SET voided_at = created_at WHERE ledger_id = :'ledger' AND sequence = 5;
+--> STATUS_TIME_WRONG first/main transaction 5
+
+-- a settlement made effective at another time
+UPDATE entries SET effective_at = '2020-01-01'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 4 AND line = 3;
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/main line 4/3
+
+-- a transaction repeated
+INSERT INTO transactions
+    SELECT *
+    FROM transactions
+    WHERE ledger_id = :'ledger' AND sequence = 2;
+--> TRANSACTION_EXTERNAL_ID_REPEATED first/main transaction 2
+--> TRANSACTION_EXTERNAL_ID_REPEATED first/main transaction 2
+--> TRANSACTION_ID_REPEATED first/main transaction 2
+--> TRANSACTION_ID_REPEATED first/main transaction 2
+--> TRANSACTION_SEQUENCES_BROKEN first/main transaction 2
+
+-- an event repeated
+INSERT INTO transaction_events
+    SELECT *
+    FROM transaction_events
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 8;
+--> EVENT_NUMBERS_BROKEN first/main event 8/1
+--> IDEMPOTENCY_KEY_REPEATED first/main event 8/1
+--> IDEMPOTENCY_KEY_REPEATED first/main event 8/1
+
+-- a hold within a hold
+UPDATE transaction_events SET kind = 'held'
+    WHERE ledger_id = :'ledger' AND transaction_sequence = 3 AND number = 2;
+--> EVENT_EFFECTS_WRONG first/main event 3/2
+--> EVENT_KIND_WRONG first/main event 3/2
+
+-- a pending total too high
+UPDATE accounts SET pending_debits = pending_debits + 1 WHERE account_id = :'wallet';
+--> PENDING_UNBALANCED first/main currency EUR
+--> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account wallet
+--> BALANCES_AFTER_NOT_OF_ACCOUNT first/main entry wallet/18

@@ -1,0 +1,121 @@
+"""The tables are the one description of storage: migrations agree, and every key is a tenant's."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+from sqlmodel import SQLModel
+
+from app.store.tables import organizations
+
+COLUMNS = """
+    SELECT relname, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
+        pg_get_expr(adbin, adrelid), attidentity, attgenerated, collname
+    FROM pg_attribute
+    JOIN pg_class ON pg_class.oid = attrelid
+    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    LEFT JOIN pg_collation ON pg_collation.oid = attcollation
+    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0
+        AND relname <> 'alembic_version'
+    ORDER BY relname, attnum
+"""
+CONSTRAINTS = """
+    SELECT relname, conname, pg_get_constraintdef(pg_constraint.oid)
+    FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+    WHERE relnamespace = current_schema()::regnamespace AND contype <> 'n'
+        AND relname <> 'alembic_version'
+    ORDER BY relname, conname, contype
+"""
+INDEXES = """
+    SELECT tablename, indexname, replace(indexdef, schemaname || '.', '') FROM pg_indexes
+    WHERE schemaname = current_schema() AND tablename <> 'alembic_version'
+    ORDER BY tablename, indexname
+"""
+STORAGE = """
+    SELECT relname, relpersistence, reloptions FROM pg_class
+    WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+        AND relname <> 'alembic_version'
+    ORDER BY relname
+"""
+UNIQUE_KEYS = """
+    SELECT indexrelid::regclass::text, attname
+    FROM pg_index
+    JOIN pg_class ON pg_class.oid = indrelid
+    LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+    WHERE relnamespace = 'public'::regnamespace AND indisunique AND relname <> 'alembic_version'
+"""
+FOREIGN_KEYS = """
+    SELECT conname, here.attname, there.attname
+    FROM pg_constraint
+    JOIN pg_attribute here ON here.attrelid = conrelid AND here.attnum = conkey[1]
+    JOIN pg_attribute there ON there.attrelid = confrelid AND there.attnum = confkey[1]
+    WHERE connamespace = 'public'::regnamespace AND contype = 'f'
+"""
+
+
+@contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
+    with engine.begin() as connection:
+        yield connection
+
+
+def rows(url: str, statement: str, schema: str = "public") -> Sequence[tuple[object, ...]]:
+    with psycopg.connect(url, options=f"-c search_path={schema}") as connection:
+        return connection.execute(statement).fetchall()
+
+
+def test_alembic_finds_nothing_to_migrate(database_url: str) -> None:
+    """A migrated database lacks nothing of the tables and has nothing beside them."""
+    with connected(database_url) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, SQLModel.metadata) == []
+
+
+@pytest.mark.parametrize(
+    "catalogue",
+    [COLUMNS, CONSTRAINTS, INDEXES, STORAGE],
+    ids=["columns", "constraints", "indexes", "storage"],
+)
+def test_migrations_make_what_the_tables_say(catalogue: str, database_url: str) -> None:
+    """Made from the tables, a schema is the migrated one to the letter: checks, conditions, all."""
+    with connected(database_url) as connection:
+        connection.exec_driver_sql("CREATE SCHEMA declared")
+        connection.exec_driver_sql("SET search_path = declared")
+        SQLModel.metadata.create_all(connection, checkfirst=False)
+    declared = rows(database_url, catalogue, "declared")
+    assert rows(database_url, catalogue) == declared
+    assert len(declared) >= len(SQLModel.metadata.tables)
+
+
+def test_every_unique_key_begins_with_the_organization(database_url: str) -> None:
+    """Primary keys and unique indexes are of a tenant, so the tables can be distributed by it."""
+    keys = rows(database_url, UNIQUE_KEYS)
+    assert {first for _, first in keys} == {"organization_id"}
+    primary = {f"{table}_pkey" for table in SQLModel.metadata.tables}
+    assert primary <= {name for name, _ in keys}
+
+
+def test_every_foreign_key_begins_with_the_organization(database_url: str) -> None:
+    """No row can refer to another tenant's."""
+    keys = rows(database_url, FOREIGN_KEYS)
+    assert {(here, there) for _, here, there in keys} == {("organization_id", "organization_id")}
+    declared = {
+        str(key.name)
+        for table in SQLModel.metadata.tables.values()
+        for key in table.foreign_key_constraints
+    }
+    assert {name for name, _, _ in keys} == declared
+
+
+def test_every_table_belongs_to_an_organization() -> None:
+    """Every table has the organization as the first column of its primary key."""
+    for table in SQLModel.metadata.tables.values():
+        assert table.primary_key.columns.keys()[0] == "organization_id"
+    assert organizations.primary_key.columns.keys() == ["organization_id"]
