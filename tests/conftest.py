@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -52,24 +53,24 @@ def template(server_url: str) -> Iterator[str]:
     _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
+@contextmanager
+def copied_database(server_url: str, source: str) -> Iterator[str]:
+    """The address of a copy of a database, which is dropped in the end."""
+    name = f"ledgers_test_{uuid4().hex[:12]}"
+    origin = str(conninfo_to_dict(source)["dbname"])
+    _run(
+        server_url,
+        SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(origin)),
+    )
+    yield _with_database(server_url, name)
+    _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
 @pytest.fixture
 def make_database(server_url: str, template: str) -> Iterator[MakeDatabase]:
     """Makes databases: copies of the one at the given address, or of the empty template."""
-    made: list[str] = []
-
-    def make(source: str | None) -> str:
-        name = f"ledgers_test_{uuid4().hex[:12]}"
-        origin = conninfo_to_dict(source or template)["dbname"]
-        _run(
-            server_url,
-            SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(str(origin))),
-        )
-        made.append(name)
-        return _with_database(server_url, name)
-
-    yield make
-    for name in made:
-        _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    with ExitStack() as stack:
+        yield lambda source: stack.enter_context(copied_database(server_url, source or template))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """GraphiQL in a real browser which can reach nothing but this machine."""
 
+import asyncio
 import re
 import shutil
 import socket
@@ -11,42 +12,19 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from graphql import build_schema, graphql, parse
+from graphql import parse
 from graphql.language import OperationDefinitionNode
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
-from starlette.applications import Starlette
-from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
-from app.api.graphiql import examples, routes
+from app.api.graphiql import examples
+from app.seed import seed
+from app.server import Server
+from app.settings import Settings
+from tests.conftest import copied_database
 
 expect.set_options(timeout=15_000)  # milliseconds
 
 PLACEHOLDER = '"Authorization": "Bearer "'
-
-STUB_SCHEMA = build_schema("""
-enum Mode { LIVE TEST }
-enum Direction { DEBIT CREDIT }
-scalar Amount
-type Currency { code: String! }
-type Balance { amount: Amount! decimal: String! currency: Currency! }
-type Balances { posted: Balance! pending: Balance! available: Balance! }
-type Account {
-  id: ID! externalId: String name: String! normalBalance: Direction! balances: Balances!
-}
-type AccountConnection { nodes: [Account!]! }
-type Ledger { id: ID! name: String! mode: Mode! accounts(first: Int): AccountConnection! }
-type LedgerConnection { nodes: [Ledger!]! }
-type Query { "The ledgers of the organization." ledgers(first: Int): LedgerConnection! }
-""")
-STUB_DATA = {
-    "ledgers": {
-        "nodes": [
-            {"id": "1", "name": "Demo marketplace", "mode": "TEST", "accounts": {"nodes": []}}
-        ]
-    }
-}
 
 
 @dataclass(frozen=True)
@@ -58,30 +36,24 @@ class GraphiqlServer:
 
 
 @pytest.fixture(scope="module")
-def graphiql_server() -> Iterator[GraphiqlServer]:
-    api_key = "ldg_test_0123456789abcdef"
+def graphiql_server(server_url: str, template: str) -> Iterator[GraphiqlServer]:
+    """The whole server on a socket, with the demo that a first start makes."""
+    with copied_database(server_url, template) as url:
 
-    async def answer(request: HttpRequest) -> JSONResponse:
-        if request.headers.get("authorization") != f"Bearer {api_key}":
-            return JSONResponse({"errors": [{"message": "An API key is needed."}]}, 401)
-        body = await request.json()
-        result = await graphql(
-            STUB_SCHEMA,
-            body["query"],
-            STUB_DATA,
-            variable_values=body.get("variables"),
-            operation_name=body.get("operationName"),
-        )
-        return JSONResponse(result.formatted)
+        async def make_demo() -> str:
+            server = Server(Settings(), url)
+            async with server.running():
+                return (await seed(server.database, server.writer)).token
 
-    application = Starlette(routes=[Route("/graphql", answer, methods=["POST"]), *routes()])
-    server = uvicorn.Server(uvicorn.Config(application, log_level="warning", ws="none"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield GraphiqlServer(f"http://127.0.0.1:{listener.getsockname()[1]}", api_key)
-        server.should_exit = True
-        thread.join()
+        token = asyncio.run(make_demo())
+        application = Server(Settings(), url).application()
+        server = uvicorn.Server(uvicorn.Config(application, log_config=None))
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+            thread.start()
+            yield GraphiqlServer(f"http://127.0.0.1:{listener.getsockname()[1]}", token)
+            server.should_exit = True
+            thread.join()
 
 
 @pytest.fixture(scope="module")
