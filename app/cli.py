@@ -1,6 +1,7 @@
 """The `ledgers` command."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -92,6 +93,9 @@ def serve(
             _first_start(settings, place, address)
         server = Server(settings, place.url)
         notes.print(f"Serving {address}/graphql; explore it at {address}/graphiql")
+        # uvicorn raises the signal again once it has drained; being told to stop is no failure.
+        for told_to_stop in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(told_to_stop, lambda _signal, _frame: None)
         uvicorn.run(
             server.application(),
             host=host or settings.host,

@@ -54,6 +54,13 @@ def template(server_url: str) -> Iterator[str]:
 
 
 @contextmanager
+def empty_database(server_url: str) -> Iterator[str]:
+    """The address of a database without any tables, which is dropped in the end."""
+    with copied_database(server_url, "postgresql:///template0") as url:
+        yield url
+
+
+@contextmanager
 def copied_database(server_url: str, source: str) -> Iterator[str]:
     """The address of a copy of a database, which is dropped in the end."""
     name = f"ledgers_test_{uuid4().hex[:12]}"
