@@ -11,7 +11,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def test_order_of_start() -> None:
-    """The server starts after the migration has ended well, and that when the database is healthy."""
+    """The server starts after the migration, and that once the database is healthy."""
     services = COMPOSE["services"]
     assert services["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert services["server"]["depends_on"] == {

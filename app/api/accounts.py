@@ -1,6 +1,6 @@
 """Accounts."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
@@ -209,12 +209,12 @@ def _edges(start: datetime, end: datetime, interval: Interval, time_zone: str) -
         raise CodedError(Code.BAD_USER_INPUT, "balanceHistory: `to` comes before `from`.")
     try:
         zone = ZoneInfo(time_zone)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         raise CodedError(
             Code.BAD_USER_INPUT, "balanceHistory: there is no such time zone."
         ) from None
-    local = _beginning(start.astimezone(zone).replace(tzinfo=None), interval)
-    edges = [local.replace(tzinfo=zone).astimezone(start.tzinfo)]
+    local = _beginning(start.astimezone(zone), interval)
+    edges = [local.astimezone(UTC)]
     while edges[-1] <= end:
         if len(edges) > MAX_POINTS:
             raise CodedError(
@@ -223,7 +223,8 @@ def _edges(start: datetime, end: datetime, interval: Interval, time_zone: str) -
                 max=MAX_POINTS,
             )
         local = _following(local, interval)
-        edge = local.replace(tzinfo=zone).astimezone(start.tzinfo)
+        edge = local.astimezone(UTC)
+        # Where clocks go forward a local hour is missing, and its edge is the next one's.
         if edge > edges[-1]:
             edges.append(edge)
     return edges
@@ -232,15 +233,19 @@ def _edges(start: datetime, end: datetime, interval: Interval, time_zone: str) -
 def _beginning(local: datetime, interval: Interval) -> datetime:
     if interval is Interval.HOUR:
         return local.replace(minute=0, second=0, microsecond=0)
-    day = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    day = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     if interval is Interval.WEEK:
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if interval is Interval.MONTH else day
 
 
 def _following(local: datetime, interval: Interval) -> datetime:
+    """The next edge in local time, where an hour that clocks repeat comes twice (`fold`)."""
     if interval is Interval.HOUR:
-        return local + timedelta(hours=1)
+        again = local.replace(fold=1)
+        if again.utcoffset() < local.utcoffset():  # type: ignore[operator]
+            return again
+        return (local + timedelta(hours=1)).replace(fold=0)
     if interval is Interval.DAY:
         return local + timedelta(days=1)
     if interval is Interval.WEEK:

@@ -1,11 +1,10 @@
 """Lists by page: Relay connections over keyset cursors.
 
-A cursor is the place of a row in its order, with a digest of the order and the filter under which
-it was given out; with another order or filter it is refused rather than misread.
+A cursor is the place of a row in its order, with a digest of that and of the list, the order and
+the filter under which it was given out; with any other it is refused rather than misread.
 """
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from hashlib import blake2b
@@ -76,23 +75,23 @@ async def connect(
         raise CodedError(Code.BAD_USER_INPUT, "Page with first and after, or with last and before.")
     size = _page_size("last" if backwards else "first", last if backwards else first)
     cursor = before if backwards else after
-    digest = _digest(order, descending, conditions)
+    place = [listing.row.__name__, parent.hex, order, descending, _shown(conditions)]
     page = Page(
         order,
         descending != backwards,
         size + 1,
-        None if cursor is None else _decode(cursor, digest, listing.key_types(order)),
+        None if cursor is None else _decode(cursor, place, listing.key_types(order)),
         tuple(conditions),
     )
-    found = await context.load.page(listing, parent, page) if size else ()
+    found = await context.load.page(listing, parent, page)
     chosen = list(found[:size])
     if backwards:
         chosen.reverse()
-    cursors = [_encode(digest, listing.key_of(order, row)) for row in chosen]
+    cursors = [_encode(place, listing.key_of(order, row)) for row in chosen]
     nodes = [build(row) for row in chosen]
     more = len(found) > size
     return Connection(
-        edges=[Edge(node=node, cursor=place) for node, place in zip(nodes, cursors, strict=True)],
+        edges=[Edge(node=node, cursor=text) for node, text in zip(nodes, cursors, strict=True)],
         nodes=nodes,
         page_info=PageInfo(
             has_next_page=cursor is not None if backwards else more,
@@ -113,32 +112,45 @@ def _page_size(name: str, size: int | None) -> int:
     return size
 
 
-def _digest(order: str, descending: bool, conditions: Sequence[Condition]) -> str:
-    shown = [[c.field, c.operator, str(c.value)] for c in conditions]
-    return blake2b(orjson.dumps([order, descending, shown]), digest_size=6).hexdigest()
+def _shown(conditions: Sequence[Condition]) -> list[list[str]]:
+    return [[c.field, c.operator, str(c.value)] for c in conditions]
 
 
-def _encode(digest: str, key: Sequence[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([digest, *map(_plain, key)])).decode().rstrip("=")
+def _digest(place: Sequence[Any], key: Sequence[str]) -> str:
+    return blake2b(orjson.dumps([*place, *key]), digest_size=6).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _encode(place: Sequence[Any], key: Sequence[Any]) -> str:
+    texts = [_plain(value) for value in key]
+    return (
+        base64.urlsafe_b64encode(orjson.dumps([_digest(place, texts), *texts])).decode().rstrip("=")
+    )
+
+
+def _plain(value: Any) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _decode(cursor: str, digest: str, types: Sequence[type]) -> tuple[Any, ...]:
+def _decode(cursor: str, place: Sequence[Any], types: Sequence[type]) -> tuple[Any, ...]:
     try:
-        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        given, *key = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-        values = tuple(_read(kind, text) for kind, text in zip(types, key, strict=True))
-    except (ValueError, TypeError, binascii.Error):
-        raise CodedError(INVALID_CURSOR, "This is not a cursor of this list.") from None
-    if given != digest:
-        raise CodedError(INVALID_CURSOR, "The cursor belongs to another order or filter.")
-    return values
+        return _parse(cursor, place, types)
+    except (ValueError, TypeError):
+        raise CodedError(
+            INVALID_CURSOR, "This is not a cursor of this list, in this order, under this filter."
+        ) from None
 
 
-def _read(kind: type, text: str) -> Any:
+def _parse(cursor: str, place: Sequence[Any], types: Sequence[type]) -> tuple[Any, ...]:
+    padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+    digest, *texts = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    if digest != _digest(place, texts):
+        raise ValueError(digest)
+    return tuple(_read(kind, text) for kind, text in zip(types, texts, strict=True))
+
+
+def _read(kind: type, text: object) -> Any:
+    if not isinstance(text, str):
+        raise TypeError(text)
     if kind is UUID:
         return UUID(text)
     if kind is datetime:

@@ -6,6 +6,7 @@ import strawberry
 from uuid_utils.compat import uuid7
 
 from app.api.context import Info
+from app.api.errors import Code, CodedError
 from app.api.ids import LEDGER
 from app.api.ledgers import Ledger
 from app.api.refusals import (
@@ -84,13 +85,17 @@ def given(**fields: object) -> dict[str, object]:
 
 @strawberry.type
 class LedgerMutations:
-    @strawberry.mutation(description="Open a ledger. Needs the scope admin.")
+    @strawberry.mutation(
+        description="Open a ledger. Needs the scope admin, and a key that sees all ledgers."
+    )
     @answering(Permission.ADMIN)
     async def create_ledger(
         self,
         info: Info,
         input: Annotated[CreateLedgerInput, strawberry.argument(description="The ledger.")],
     ) -> CreateLedgerResult:
+        if info.context.scope.ledger_ids is not None:
+            raise CodedError(Code.FORBIDDEN, "A key that sees only some ledgers opens no others.")
         command = CreateLedger(
             info.context.scope, uuid7(), input.name, input.description, input.metadata or {}
         )

@@ -193,30 +193,22 @@ def _past_sums(known: bool) -> str:
 
 @lru_cache(maxsize=4)
 def _past_trial_balance(dated: bool, known: bool) -> str:
-    statement = (
+    counted = and_(
+        entries.c.organization_id == accounts.c.organization_id,
+        entries.c.account_id == accounts.c.account_id,
+        *([entries.c.effective_at <= _as_of] if dated else []),
+        *([entries.c.recorded_at <= _known_at] if known else []),
+    )
+    return sql(
         select(
-            entries.c.ledger_id,
+            accounts.c.ledger_id,
             accounts.c.currency,
             accounts.c.exponent,
-            func.count(entries.c.account_id.distinct()),
+            func.count(accounts.c.account_id.distinct()),
             *_sums,
         )
-        .join_from(
-            entries,
-            accounts,
-            and_(
-                accounts.c.organization_id == entries.c.organization_id,
-                accounts.c.account_id == entries.c.account_id,
-            ),
-        )
-        .where(of_organization(entries), entries.c.ledger_id == any_(_ids))
-    )
-    if dated:
-        statement = statement.where(entries.c.effective_at <= _as_of)
-    if known:
-        statement = statement.where(entries.c.recorded_at <= _known_at)
-    return sql(
-        statement.group_by(entries.c.ledger_id, accounts.c.currency, accounts.c.exponent).order_by(
-            accounts.c.currency
-        )
+        .select_from(accounts.outerjoin(entries, counted))
+        .where(of_organization(accounts), accounts.c.ledger_id == any_(_ids))
+        .group_by(accounts.c.ledger_id, accounts.c.currency, accounts.c.exponent)
+        .order_by(accounts.c.currency)
     )
