@@ -154,7 +154,9 @@ LOCKS: dict[bool, tuple[LiteralString, LiteralString]] = {
 READ_KEYS = """
     SELECT e.organization_id, e.ledger_id, e.idempotency_key, e.fingerprint, t.transaction_id
     FROM ({wanted}) AS wanted (organization_id, ledger_id, idempotency_key)
-    JOIN transaction_events e USING (organization_id, ledger_id, idempotency_key)
+    JOIN transaction_events e ON e.organization_id = wanted.organization_id
+        AND e.idempotency_key = wanted.idempotency_key
+        AND e.ledger_id IS NOT DISTINCT FROM wanted.ledger_id
     JOIN transactions t ON t.organization_id = e.organization_id AND t.ledger_id = e.ledger_id
         AND t.sequence = e.transaction_sequence
 """
@@ -179,7 +181,9 @@ READ_EXTERNAL_IDS = """
     SELECT t.organization_id, t.ledger_id, t.external_id, t.transaction_id
     FROM unnest(%(organizations)s::uuid[], %(ledgers)s::uuid[], %(external_ids)s::text[])
         AS wanted (organization_id, ledger_id, external_id)
-    JOIN transactions t USING (organization_id, ledger_id, external_id)
+    JOIN transactions t ON t.organization_id = wanted.organization_id
+        AND t.external_id = wanted.external_id
+        AND t.ledger_id IS NOT DISTINCT FROM wanted.ledger_id
 """
 
 READ_HOLDS = """

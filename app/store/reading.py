@@ -94,7 +94,8 @@ def _seen(book: FromClause) -> ColumnElement[bool]:
 class Lookup(Generic[R]):
     """Rows by key: of each key in turn, in the order of `order`.
 
-    `source` is the table whose organization and ledger decide on visibility.
+    `source` is the table whose organization and ledger decide on visibility. `compared` names a
+    column of the key that rows are compared by but not looked up by (see `tables.py`).
     """
 
     row: type[R]
@@ -102,6 +103,7 @@ class Lookup(Generic[R]):
     source: FromClause
     key: tuple[ColumnElement[Any], ...]
     order: tuple[ColumnElement[Any], ...] = ()
+    compared: str | None = None
 
     @cached_property
     def statement(self) -> str:
@@ -111,7 +113,12 @@ class Lookup(Generic[R]):
             .table_valued(*(Column(name, column.type) for name, column in named))
             .render_derived(name="wanted")
         )
-        matches = (column == wanted.c[name] for name, column in named)
+        matches = (
+            column.is_not_distinct_from(wanted.c[name])
+            if column.key == self.compared
+            else column == wanted.c[name]
+            for name, column in named
+        )
         return sql(
             self.select.add_columns(*wanted.c)
             .join(wanted, and_(*matches))

@@ -130,7 +130,11 @@ _entry = select(
 ledgers_by_id = Lookup(LedgerRow, _ledger, ledgers, (ledgers.c.ledger_id,))
 accounts_by_id = Lookup(AccountRow, _account, accounts, (accounts.c.account_id,))
 accounts_by_external_id = Lookup(
-    AccountRow, _account, accounts, (accounts.c.ledger_id, accounts.c.external_id)
+    AccountRow,
+    _account,
+    accounts,
+    (accounts.c.ledger_id, accounts.c.external_id),
+    compared="ledger_id",
 )
 transactions_by_id = Lookup(
     TransactionRow, _transaction, transactions, (transactions.c.transaction_id,)
@@ -143,6 +147,7 @@ transactions_by_external_id = Lookup(
     _transaction,
     transactions,
     (transactions.c.ledger_id, transactions.c.external_id),
+    compared="ledger_id",
 )
 transactions_by_idempotency_key = Lookup(
     TransactionRow,
@@ -156,7 +161,8 @@ transactions_by_idempotency_key = Lookup(
         ),
     ),
     transactions,
-    (transactions.c.ledger_id, transaction_events.c.idempotency_key),
+    (transaction_events.c.ledger_id, transaction_events.c.idempotency_key),
+    compared="ledger_id",
 )
 events_by_transaction = Lookup(
     EventRow,

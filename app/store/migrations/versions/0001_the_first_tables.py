@@ -141,7 +141,7 @@ def upgrade() -> None:
     op.create_index(
         "transactions_external_id",
         "transactions",
-        ["organization_id", "ledger_id", "external_id"],
+        ["organization_id", "external_id", "ledger_id"],
         unique=True,
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
@@ -212,7 +212,7 @@ def upgrade() -> None:
     op.create_index(
         "accounts_external_id",
         "accounts",
-        ["organization_id", "ledger_id", "external_id"],
+        ["organization_id", "external_id", "ledger_id"],
         unique=True,
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )
@@ -267,7 +267,7 @@ def upgrade() -> None:
     op.create_index(
         "transaction_events_idempotency_key",
         "transaction_events",
-        ["organization_id", "ledger_id", "idempotency_key"],
+        ["organization_id", "idempotency_key", "ledger_id"],
         unique=True,
     )
     op.create_table(
