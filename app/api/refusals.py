@@ -1,5 +1,8 @@
 """Refusals as members of a mutation's result: one type each, rendered in one place.
 
+Members of one union have no field of one name and different types, so that a client can ask for all
+of them at once.
+
 `answering` wraps every mutation's resolver. It asks for the permission, and turns the refusal that
 the ledger or the store raised, however deep, into its type. Resolvers have no try of their own.
 """
@@ -68,7 +71,9 @@ class PendingTransactionsRemain(UserError):
 
 @strawberry.type(description="Only a pending transaction can be settled or voided.")
 class TransactionNotPending(UserError):
-    status: TransactionStatus = strawberry.field(description="Where the transaction stands.")
+    transaction_status: TransactionStatus = strawberry.field(
+        description="Where the transaction stands."
+    )
     transaction_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The transaction.")
@@ -102,7 +107,7 @@ class ExternalIdTaken(UserError):
 
 @strawberry.type(description="The account is frozen or closed.")
 class AccountNotOpen(UserError):
-    status: AccountStatus = strawberry.field(description="What the account is instead.")
+    account_status: AccountStatus = strawberry.field(description="What the account is instead.")
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
@@ -121,8 +126,8 @@ class AccountNotEmpty(UserError):
 
 @strawberry.type(description="The account has had other entries than the client last saw.")
 class VersionConflict(UserError):
-    expected: Sequence = strawberry.field(description="The version that the input named.")
-    actual: Sequence = strawberry.field(description="The version that the account is at.")
+    expected_version: Sequence = strawberry.field(description="The version in the input.")
+    actual_version: Sequence = strawberry.field(description="The version of the account.")
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
@@ -175,9 +180,9 @@ def render(refusal: Refusal) -> UserError:
             exponent = fields.pop("exponent")
             fields["currency"] = Currency(code=refusal.currency, exponent=exponent)
         case refusals.TransactionNotPending():
-            fields["status"] = TransactionStatus(refusal.status)
+            fields["transaction_status"] = TransactionStatus(refusal.transaction_status)
         case refusals.AccountNotOpen():
-            fields["status"] = AccountStatus(refusal.status)
+            fields["account_status"] = AccountStatus(refusal.account_status)
         case refusals.SettlementExceedsHold():
             fields["direction"] = Direction(refusal.direction.value)
     error: UserError = MEMBERS[type(refusal)](

@@ -159,7 +159,7 @@ def _refuse_closed(account: Account) -> None:
             message="The account is closed for good.",
             path=("input", "accountId"),
             account_id=account.account_id,
-            status=account.status.value,
+            account_status=account.status.value,
         )
 
 

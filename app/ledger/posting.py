@@ -258,7 +258,7 @@ def _open_hold(book: Book, command: SettleTransaction | VoidTransaction) -> _Ope
         raise TransactionNotPending(
             message=f"The transaction is {status}; only a pending one can be settled or voided.",
             transaction_id=hold.transaction.transaction_id,
-            status=status,
+            transaction_status=status,
         )
     accounts = {
         line.account_id: book.accounts[organization_id, line.account_id] for line in hold.lines
@@ -398,7 +398,7 @@ def _refuse_not_open(account: Account, path: Path) -> None:
             message=f"The account is {account.status.value}.",
             path=path,
             account_id=account.account_id,
-            status=account.status.value,
+            account_status=account.status.value,
         )
 
 
@@ -408,8 +408,8 @@ def _refuse_other_version(account: Account, draft: EntryDraft, index: int) -> No
             message=f"The account is at version {account.version}.",
             path=_entry_path(index, "accountVersion"),
             account_id=account.account_id,
-            expected=draft.account_version,
-            actual=account.version,
+            expected_version=draft.account_version,
+            actual_version=account.version,
         )
 
 

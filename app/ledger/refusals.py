@@ -106,7 +106,7 @@ class TransactionNotPending(Refusal):
     code = "TRANSACTION_NOT_PENDING"
     path: Path = ("input", "transactionId")
     transaction_id: UUID
-    status: str
+    transaction_status: str
 
 
 @dataclass(eq=False, kw_only=True)
@@ -148,7 +148,7 @@ class AccountNotOpen(Refusal):
 
     code = "ACCOUNT_NOT_OPEN"
     account_id: UUID
-    status: str
+    account_status: str
 
 
 @dataclass(eq=False, kw_only=True)
@@ -167,8 +167,8 @@ class VersionConflict(Refusal):
 
     code = "VERSION_CONFLICT"
     account_id: UUID
-    expected: int
-    actual: int
+    expected_version: int
+    actual_version: int
 
 
 @dataclass(eq=False, kw_only=True)

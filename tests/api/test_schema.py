@@ -14,11 +14,13 @@ from graphql import (
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLNamedType,
+    GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
     GraphQLUnionType,
     build_schema,
     get_named_type,
+    is_leaf_type,
     parse,
     validate,
 )
@@ -175,20 +177,22 @@ SAMPLES: dict[str, Any] = {
     "remaining": 5,
     "requested": 6,
     "external_id": "mine",
+    "transaction_status": "posted",
+    "account_status": "frozen",
+    "expected_version": 3,
+    "actual_version": 4,
     "expected": 7,
     "actual": 8,
     "available": 1,
     "required": 2,
     "balance": "posted",
 }
-STATUS = {"TransactionNotPending": "posted", "AccountNotOpen": "frozen"}
 
 
 @pytest.mark.parametrize("kind", refusals.PRECEDENCE, ids=lambda kind: kind.__name__)
 def test_every_refusal_renders(kind: type[Refusal]) -> None:
     """Each refusal becomes the type of its name, with its code, message, path and fields."""
-    samples = SAMPLES | {"status": STATUS.get(kind.__name__)}
-    given = {field.name: samples[field.name] for field in fields(kind)}
+    given = {field.name: SAMPLES[field.name] for field in fields(kind)}
     error = rendering.render(kind(**given))
     assert isinstance(error, UserError)
     assert type(error).__name__ == kind.__name__
@@ -242,3 +246,27 @@ def _inputs(
     if isinstance(kind, GraphQLObjectType | GraphQLInterfaceType):
         for name, field in kind.fields.items():
             yield from ((f"{name}({argument}:)", a) for argument, a in field.args.items())
+
+
+def test_all_members_of_a_union_can_be_asked_for_at_once() -> None:
+    """No two members of a result have a field of one name and different types."""
+    mutation = SCHEMA.mutation_type
+    assert mutation is not None
+    for name, field in mutation.fields.items():
+        union = get_named_type(field.type)
+        assert isinstance(union, GraphQLUnionType)
+        kind = name[0].upper() + name[1:]
+        members = " ".join(
+            f"... on {member.name} {{ {selection(member)} }}" for member in union.types
+        )
+        document = f"mutation ($i: {kind}Input!) {{ {name}(input: $i) {{ {members} }} }}"
+        assert validate(SCHEMA, parse(document)) == []
+
+
+def selection(type_: GraphQLObjectType) -> str:
+    """Every field of a type, with __typename of those that are objects."""
+    return " ".join(
+        name if is_leaf_type(get_named_type(field.type)) else f"{name} {{ __typename }}"
+        for name, field in type_.fields.items()
+        if not any(isinstance(a.type, GraphQLNonNull) for a in field.args.values())
+    )

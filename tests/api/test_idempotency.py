@@ -1,0 +1,257 @@
+"""Sent again is done once."""
+
+from tests.api_client import POST, SETTLE, VOID, Api, Json
+
+
+async def books(api: Api) -> tuple[str, str, str]:
+    ledger = await api.ledger()
+    return ledger, await api.account(ledger, normalBalance="DEBIT"), await api.account(ledger)
+
+
+def without_replayed(answer: Json) -> Json:
+    return {name: value for name, value in answer.items() if name != "replayed"}
+
+
+async def test_the_first_result_again(api: Api) -> None:
+    """A replay is answered with the first result, word for word, marked as replayed."""
+    ledger, cash, wallet = await books(api)
+    first = await api.post(ledger, cash, wallet, 5, idempotencyKey="key", metadata={"a": [1]})
+    again = await api.post(ledger, cash, wallet, 5, idempotencyKey="key", metadata={"a": [1]})
+    assert (first["replayed"], again["replayed"]) == (False, True)
+    assert without_replayed(first) == without_replayed(again)
+    assert await api.balances(wallet) == (5, 0, 5, 5)
+
+
+async def test_whatever_has_happened_since(api: Api) -> None:
+    """A replay is answered though accounts were frozen and the ledger archived meanwhile."""
+    ledger, cash, wallet = await books(api)
+    first = await api.post(ledger, cash, wallet, 5, idempotencyKey="key")
+    await api.run(f'mutation {{ freezeAccount(input: {{accountId: "{cash}"}}) {{ __typename }} }}')
+    await api.run(f'mutation {{ archiveLedger(input: {{ledgerId: "{ledger}"}}) {{ __typename }} }}')
+    again = await api.post(ledger, cash, wallet, 5, idempotencyKey="key")
+    assert again["replayed"] is True
+    assert without_replayed(first) == without_replayed(again)
+
+
+async def test_settlements_and_voids_again(api: Api) -> None:
+    """A settlement and a void sent again are answered with the transaction, and done once."""
+    ledger, cash, wallet = await books(api)
+    for key, mutation, status in (("s", SETTLE, "POSTED"), ("v", VOID, "VOIDED")):
+        hold = await api.post(ledger, cash, wallet, 5, status="PENDING")
+        identity = hold["transaction"]["id"]
+        answers = [
+            await api.answer(mutation, transactionId=identity, idempotencyKey=key) for _ in range(2)
+        ]
+        assert [answer["replayed"] for answer in answers] == [False, True]
+        assert {answer["transaction"]["status"] for answer in answers} == {status}
+    assert await api.balances(wallet) == (5, 0, 5, 5)
+
+
+async def test_one_key_for_one_command(api: Api) -> None:
+    """A key that posted cannot settle or void, nor the other way round."""
+    ledger, cash, wallet = await books(api)
+    hold = await api.post(ledger, cash, wallet, 5, status="PENDING", idempotencyKey="hold")
+    identity = hold["transaction"]["id"]
+    for mutation in (SETTLE, VOID):
+        answer = await api.answer(mutation, transactionId=identity, idempotencyKey="hold")
+        assert answer["code"] == "IDEMPOTENCY_CONFLICT"
+    assert await api.balances(wallet) == (0, 5, 0, 5)
+    await api.answer(SETTLE, transactionId=identity, idempotencyKey="settle")
+    answer = await api.post(ledger, cash, wallet, 5, idempotencyKey="settle")
+    assert answer["code"] == "IDEMPOTENCY_CONFLICT"
+    answer = await api.answer(VOID, transactionId=identity, idempotencyKey="settle")
+    assert answer["code"] == "IDEMPOTENCY_CONFLICT"
+    assert await api.balances(wallet) == (5, 0, 5, 5)
+
+
+async def test_a_refusal_keeps_no_key(api: Api) -> None:
+    """The corrected command may use the key of the refused one."""
+    ledger, cash, _ = await books(api)
+    wallet = await api.account(ledger, availableFloor="0")
+    refused = await api.post(ledger, wallet, cash, 5, idempotencyKey="key")
+    assert refused["code"] == "INSUFFICIENT_FUNDS"
+    corrected = await api.post(ledger, cash, wallet, 5, idempotencyKey="key")
+    assert corrected["replayed"] is False
+
+
+async def test_every_part_of_the_content_counts(api: Api) -> None:
+    """Each field of a posting makes it another content; defaults spelled out do not."""
+    ledger, cash, wallet = await books(api)
+    await api.post(ledger, cash, wallet, 5, idempotencyKey="key")
+    for change in (
+        {"description": "x"},
+        {"externalId": "x"},
+        {"metadata": {"x": 1}},
+        {"effectiveAt": "2026-01-01T00:00:00Z"},
+        {"status": "PENDING"},
+    ):
+        answer = await api.post(ledger, cash, wallet, 5, idempotencyKey="key", **change)
+        assert answer["code"] == "IDEMPOTENCY_CONFLICT", change
+    same = await api.post(
+        ledger, cash, wallet, 5, idempotencyKey="key", status="POSTED", metadata={}, dryRun=False
+    )
+    assert same["replayed"] is True
+
+
+async def test_keys_belong_to_a_ledger(api: Api) -> None:
+    """The same key serves once in each ledger."""
+    for _ in range(2):
+        ledger, cash, wallet = await books(api)
+        answer = await api.post(ledger, cash, wallet, 5, idempotencyKey="key")
+        assert answer["replayed"] is False
+
+
+async def test_dry_run(api: Api) -> None:
+    """A dry run decides as a posting would, keeps nothing, and leaves its key free."""
+    ledger, cash, wallet = await books(api)
+    tried = await api.post(ledger, cash, wallet, 5, idempotencyKey="key", dryRun=True)
+    assert tried["transaction"]["sequence"] == "1"
+    assert tried["transaction"]["entries"][1]["sequence"] == "1"
+    assert await api.balances(wallet) == (0, 0, 0, 0)
+    posted = await api.post(ledger, cash, wallet, 6, idempotencyKey="key")
+    assert (posted["replayed"], posted["transaction"]["sequence"]) == (False, "1")
+    poor = await api.account(ledger, availableFloor="0")
+    refused = await api.post(ledger, poor, cash, 1, dryRun=True)
+    assert refused["code"] == "INSUFFICIENT_FUNDS"
+    replayed = await api.post(ledger, cash, wallet, 6, idempotencyKey="key", dryRun=True)
+    assert replayed["replayed"] is True
+
+
+BATCH = """
+mutation ($input: PostTransactionsInput!) {
+  postTransactions(input: $input) {
+    __typename
+    ... on PostTransactionsSuccess {
+      results {
+        __typename
+        ... on PostTransactionSuccess { replayed transaction { sequence } }
+        ... on UserError { code path }
+      }
+    }
+    ... on UserError { code path }
+  }
+}
+"""
+
+
+def posting(ledger: str, debit: str, credit: str, key: str, amount: int = 1) -> Json:
+    return {
+        "ledgerId": ledger,
+        "idempotencyKey": key,
+        "entries": [
+            {"accountId": debit, "direction": "DEBIT", "amount": str(amount)},
+            {"accountId": credit, "direction": "CREDIT", "amount": str(amount)},
+        ],
+    }
+
+
+async def test_independent_batch(api: Api) -> None:
+    """In an independent batch refusals stand among successes, each with its place."""
+    ledger, cash, wallet = await books(api)
+    poor = await api.account(ledger, availableFloor="0")
+    answer = await api.answer(
+        BATCH,
+        mode="INDEPENDENT",
+        transactions=[
+            posting(ledger, cash, wallet, "a"),
+            posting(ledger, poor, cash, "b"),
+            posting(ledger, cash, wallet, "a"),
+            posting(ledger, cash, wallet, ""),
+            posting(ledger, cash, poor, "c"),
+            posting(ledger, poor, cash, "b"),
+        ],
+    )
+    assert answer["results"] == [
+        {
+            "__typename": "PostTransactionSuccess",
+            "replayed": False,
+            "transaction": {"sequence": "1"},
+        },
+        {
+            "__typename": "InsufficientFunds",
+            "code": "INSUFFICIENT_FUNDS",
+            "path": ["input", "transactions", "1", "entries", "0", "amount"],
+        },
+        {
+            "__typename": "PostTransactionSuccess",
+            "replayed": True,
+            "transaction": {"sequence": "1"},
+        },
+        {
+            "__typename": "ValidationFailed",
+            "code": "VALIDATION_FAILED",
+            "path": ["input", "transactions", "3", "idempotencyKey"],
+        },
+        {
+            "__typename": "PostTransactionSuccess",
+            "replayed": False,
+            "transaction": {"sequence": "2"},
+        },
+        {
+            "__typename": "PostTransactionSuccess",
+            "replayed": False,
+            "transaction": {"sequence": "3"},
+        },
+    ]
+    assert await api.balances(wallet) == (1, 0, 1, 1)
+
+
+async def test_atomic_batch(api: Api) -> None:
+    """An atomic batch is recorded wholly, or refused for its first refusal and not at all."""
+    ledger, cash, wallet = await books(api)
+    poor = await api.account(ledger, availableFloor="0")
+    good = [posting(ledger, cash, poor, "a", 2), posting(ledger, poor, wallet, "b", 2)]
+    bad = [*good, posting(ledger, poor, cash, "c"), posting(ledger, poor, cash, "d")]
+    answer = await api.answer(BATCH, mode="ATOMIC", transactions=bad)
+    assert answer == {
+        "__typename": "InsufficientFunds",
+        "code": "INSUFFICIENT_FUNDS",
+        "path": ["input", "transactions", "2", "entries", "0", "amount"],
+    }
+    assert await api.balances(wallet) == (0, 0, 0, 0)
+    answer = await api.answer(BATCH, mode="ATOMIC", transactions=good)
+    assert [result["transaction"]["sequence"] for result in answer["results"]] == ["1", "2"]
+    answer = await api.answer(BATCH, mode="ATOMIC", transactions=good)
+    assert [result["replayed"] for result in answer["results"]] == [True, True]
+    mixed = [{**good[0], "dryRun": True}, good[1]]
+    answer = await api.answer(BATCH, mode="ATOMIC", transactions=mixed)
+    assert answer["code"] == "VALIDATION_FAILED"
+    tried = [{**posting(ledger, cash, wallet, key), "dryRun": True} for key in ("x", "y")]
+    answer = await api.answer(BATCH, mode="ATOMIC", transactions=tried)
+    assert [result["transaction"]["sequence"] for result in answer["results"]] == ["3", "4"]
+    assert await api.balances(wallet) == (2, 0, 2, 2)
+
+
+async def test_a_thousand_at_once(api: Api) -> None:
+    """One mutation records a thousand transactions, in order; one more is refused."""
+    ledger, cash, wallet = await books(api)
+    many = [posting(ledger, cash, wallet, f"key-{number}") for number in range(1000)]
+    answer = await api.answer(BATCH, mode="INDEPENDENT", transactions=many)
+    sequences = [result["transaction"]["sequence"] for result in answer["results"]]
+    assert sequences == [str(number) for number in range(1, 1001)]
+    assert await api.balances(wallet) == (1000, 0, 1000, 1000)
+    too_many = [*many, posting(ledger, cash, wallet, "one more")]
+    answer = await api.answer(BATCH, mode="ATOMIC", transactions=too_many)
+    assert (answer["code"], answer["path"]) == ("VALIDATION_FAILED", ["input", "transactions"])
+
+
+async def test_exact_to_the_last_unit(api: Api) -> None:
+    """The largest amounts, and units of 36 digits, are kept exactly."""
+    ledger = await api.ledger()
+    unit = {"currency": "TOKEN", "exponent": 36}
+    cash, wallet = await api.account(ledger, **unit), await api.account(ledger, **unit)
+    largest = 10**36
+    for number in range(3):
+        answer = await api.post(ledger, cash, wallet, largest, idempotencyKey=f"key-{number}")
+        assert answer["transaction"]["entries"][0]["amount"] == str(largest)
+    await api.post(ledger, cash, wallet, 1)
+    assert await api.balances(wallet) == (3 * largest + 1, 0, 3 * largest + 1, 3 * largest + 1)
+    data = await api.run(
+        "query ($id: ID!) { account(id: $id) { balances { posted { decimal } } } }",
+        {"id": wallet},
+    )
+    assert data["account"]["balances"]["posted"]["decimal"] == "3." + "0" * 35 + "1"
+    body = (
+        await api.send(POST, {"input": posting(ledger, cash, wallet, "too much", largest + 1)})
+    ).json()
+    assert {error["extensions"]["code"] for error in body["errors"]} == {"BAD_USER_INPUT"}
