@@ -169,7 +169,7 @@ def test_requests_in_flight_are_answered(serve: Serve) -> None:
         running.process.send_signal(signal.SIGTERM)
         until(lambda: not accepts(running.url))
         connection.sendall(body[10:])
-        answer = connection.recv(65536)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.startswith(b"HTTP/1.1 200")
     assert b'{"data":{"viewer":{"organization":"Demo"}}}' in answer
     assert running.process.wait(PATIENCE_SECONDS) == 0

@@ -1,7 +1,10 @@
 """Accounts."""
 
+from collections.abc import Sequence as Items
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from itertools import repeat
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import strawberry
@@ -68,17 +71,15 @@ class Account(Node):
         )
 
     @strawberry.field(description="The ledger it is in.")
-    async def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
+    def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
         from app.api.ledgers import Ledger
 
-        row = await info.context.load.ledgers_by_id.load((self.row.ledger_id,))
-        assert row is not None
-        return Ledger.of(row)
+        return info.context.load.one(rows.ledgers_by_id, self.row.ledger_id, build=Ledger.of)
 
     @strawberry.field(
         description="Its balances now, or as of an effective time, or as known at a recorded time."
     )
-    async def balances(
+    def balances(
         self,
         info: Info,
         as_of: Annotated[
@@ -96,9 +97,10 @@ class Account(Node):
                 row.posted_debits, row.posted_credits, row.pending_debits, row.pending_credits
             )
             return self._balances(PastBalances(totals, row.version), info.context.now)
-        past = await info.context.load.past_balances.load((row.account_id, as_of, known_at))
         moment = as_of or known_at or info.context.now
-        return self._balances(past or PastBalances(domain.Balances(), 0), moment)
+        return info.context.load.past_balances(
+            row.account_id, as_of, known_at, lambda past: self._balances(past or _NOTHING, moment)
+        )
 
     @strawberry.field(
         description=(
@@ -106,7 +108,7 @@ class Account(Node):
             " with `before` from the newest; either way a page is in ascending order."
         )
     )
-    async def entries(
+    def entries(
         self,
         info: Info,
         first: First = None,
@@ -123,7 +125,7 @@ class Account(Node):
     ) -> Connection[Annotated["Entry", strawberry.lazy("app.api.entries")]]:
         from app.api.entries import Entry
 
-        return await connect(
+        return connect(
             info.context,
             rows.entries_of_account,
             self.row.account_id,
@@ -137,12 +139,12 @@ class Account(Node):
         )
 
     @strawberry.field(description="Pending transactions with an entry on it, in commit order.")
-    async def holds(
+    def holds(
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[Annotated["Transaction", strawberry.lazy("app.api.transactions")]]:
         from app.api.transactions import Transaction
 
-        return await connect(
+        return connect(
             info.context,
             rows.holds_of_account,
             self.row.account_id,
@@ -158,7 +160,7 @@ class Account(Node):
             f" has up to {MAX_POINTS} steps."
         )
     )
-    async def balance_history(
+    def balance_history(
         self,
         info: Info,
         from_: Annotated[
@@ -174,16 +176,18 @@ class Account(Node):
     ) -> list[BalancePoint]:
         edges = _edges(from_, to, interval, time_zone or "UTC")
         ends = tuple(edges[1:])
-        past = await info.context.load.balance_histories.load((self.row.account_id, ends))
-        points = past or [PastBalances(domain.Balances(), 0)] * len(ends)
-        return [
-            BalancePoint(
-                starts_at=DateTime(start),
-                ends_at=DateTime(end),
-                balances=self._balances(point, end),
-            )
-            for start, end, point in zip(edges, ends, points, strict=False)
-        ]
+
+        def points(past: Items[PastBalances]) -> list[BalancePoint]:
+            return [
+                BalancePoint(
+                    starts_at=DateTime(start),
+                    ends_at=DateTime(end),
+                    balances=self._balances(point, end),
+                )
+                for start, end, point in zip(edges, ends, past or repeat(_NOTHING), strict=False)
+            ]
+
+        return info.context.load.balance_history(self.row.account_id, ends, points)
 
     def _balances(self, past: PastBalances, as_of: datetime) -> Balances:
         return balances_of(
@@ -196,11 +200,12 @@ class Account(Node):
         )
 
 
-async def find_account(context: Context, account_id: object) -> Account:
-    """The account of that id, which the caller knows to be there."""
-    row = await context.load.accounts_by_id.load((account_id,))
-    assert row is not None
-    return Account.of(row)
+def find_account(context: Context, account_id: UUID) -> Any:
+    """Load the account of that id."""
+    return context.load.one(rows.accounts_by_id, account_id, build=Account.of)
+
+
+_NOTHING = PastBalances(domain.Balances(), 0)
 
 
 def _edges(start: datetime, end: datetime, interval: Interval, time_zone: str) -> list[datetime]:

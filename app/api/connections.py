@@ -47,12 +47,28 @@ class Edge(Generic[N]):
 
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[N]):
-    edges: list[Edge[N]] = strawberry.field(description="The rows with their cursors.")
     nodes: list[N] = strawberry.field(description="The rows alone.")
-    page_info: PageInfo = strawberry.field(description="Where the page lies in the list.")
+    has_next_page: strawberry.Private[bool]
+    has_previous_page: strawberry.Private[bool]
+    cursor_of: strawberry.Private[Callable[[int], str]]
+
+    @strawberry.field(description="The rows with their cursors.")
+    def edges(self) -> list[Edge[N]]:
+        return [
+            Edge(node=node, cursor=self.cursor_of(number)) for number, node in enumerate(self.nodes)
+        ]
+
+    @strawberry.field(description="Where the page lies in the list.")
+    def page_info(self) -> PageInfo:
+        return PageInfo(
+            has_next_page=self.has_next_page,
+            has_previous_page=self.has_previous_page,
+            start_cursor=self.cursor_of(0) if self.nodes else None,
+            end_cursor=self.cursor_of(len(self.nodes) - 1) if self.nodes else None,
+        )
 
 
-async def connect(
+def connect(
     context: Context,
     listing: Listing[R],
     parent: UUID,
@@ -65,8 +81,8 @@ async def connect(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
-) -> Connection[N]:
-    """Read one page of a parent's list.
+) -> Any:
+    """Load one page of a parent's list, a Connection.
 
     Raises CodedError (BAD_USER_INPUT, INVALID_CURSOR) for arguments that make no page.
     """
@@ -83,23 +99,20 @@ async def connect(
         None if cursor is None else _decode(cursor, place, listing.key_types(order)),
         tuple(conditions),
     )
-    found = await context.load.page(listing, parent, page)
-    chosen = list(found[:size])
-    if backwards:
-        chosen.reverse()
-    cursors = [_encode(place, listing.key_of(order, row)) for row in chosen]
-    nodes = [build(row) for row in chosen]
-    more = len(found) > size
-    return Connection(
-        edges=[Edge(node=node, cursor=text) for node, text in zip(nodes, cursors, strict=True)],
-        nodes=nodes,
-        page_info=PageInfo(
+
+    def connection(found: Sequence[R]) -> Connection[N]:
+        chosen = list(found[:size])
+        if backwards:
+            chosen.reverse()
+        more = len(found) > size
+        return Connection(
+            nodes=[build(row) for row in chosen],
             has_next_page=cursor is not None if backwards else more,
             has_previous_page=more if backwards else cursor is not None,
-            start_cursor=cursors[0] if cursors else None,
-            end_cursor=cursors[-1] if cursors else None,
-        ),
-    )
+            cursor_of=lambda number: _encode(place, listing.key_of(order, chosen[number])),
+        )
+
+    return context.load.page(listing, parent, page, connection)
 
 
 def _page_size(name: str, size: int | None) -> int:

@@ -5,18 +5,17 @@ long as their snapshot: a mutation field renews both after its write, so that wh
 it shows the books as they are then, and so does the next mutation field of the operation.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import strawberry
-from strawberry.dataloader import DataLoader
 
 from app.api.errors import Code, CodedError
+from app.api.loading import Fetch, Load, Loader
 from app.ledger.accounts import Scope
-from app.store import rows
 from app.store.database import Database, Snapshot
 from app.store.history import (
     CurrencyTotals,
@@ -30,93 +29,109 @@ from app.store.reading import Listing, Lookup, Page
 from app.store.writer import Writer
 
 R = TypeVar("R", bound=tuple[Any, ...])
+T = TypeVar("T")
+
+Times = tuple[datetime | None, datetime | None]
+"""As of, and known at; None is now."""
 
 
 class Loaders:
-    """One loader for each way to read, over one snapshot."""
+    """One loader for each way to read, over one snapshot, made when it is first asked for.
+
+    Its methods return a Load of what `build` makes; resolvers hand it on as if it were that.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self._pages: dict[int, DataLoader[tuple[UUID, Page], Sequence[Any]]] = {}
-        self.ledgers_by_id = self._one(rows.ledgers_by_id)
-        self.accounts_by_id = self._one(rows.accounts_by_id)
-        self.accounts_by_external_id = self._one(rows.accounts_by_external_id)
-        self.transactions_by_id = self._one(rows.transactions_by_id)
-        self.transactions_by_sequence = self._one(rows.transactions_by_sequence)
-        self.transactions_by_external_id = self._one(rows.transactions_by_external_id)
-        self.transactions_by_idempotency_key = self._one(rows.transactions_by_idempotency_key)
-        self.entries_by_id = self._one(rows.entries_by_id)
-        self.entries_by_transaction = self._many(rows.entries_by_transaction)
-        self.events_by_transaction = self._many(rows.events_by_transaction)
-        self.past_balances: DataLoader[
-            tuple[UUID, datetime | None, datetime | None], PastBalances | None
-        ] = DataLoader(self._past_balances)
-        self.trial_balances: DataLoader[
-            tuple[UUID, datetime | None, datetime | None], Sequence[CurrencyTotals]
-        ] = DataLoader(self._trial_balances)
-        self.balance_histories: DataLoader[
-            tuple[UUID, tuple[datetime, ...]], Sequence[PastBalances]
-        ] = DataLoader(self._balance_histories)
+        self._loaders: dict[Any, Loader[Any, Any]] = {}
 
-    def page(self, listing: Listing[R], parent: UUID, page: Page) -> Awaitable[Sequence[R]]:
-        """One page of a listing; pages of the same shape are read together."""
-        loader = self._pages.get(id(listing))
+    def one(self, lookup: Lookup[R], *key: Any, build: Callable[[R], T]) -> Any:
+        """What is built of the row of that key; None where there is none."""
+        return Load(self._by_key(lookup), key, lambda rows: build(rows[0]) if rows else None)
+
+    def all(self, lookup: Lookup[R], *key: Any, build: Callable[[R], T]) -> Any:
+        """What is built of each row of that key."""
+        return Load(self._by_key(lookup), key, lambda rows: [build(row) for row in rows or ()])
+
+    def page(
+        self, listing: Listing[R], parent: UUID, page: Page, build: Callable[[Sequence[R]], T]
+    ) -> Any:
+        """What is built of one page of a listing; pages of one shape are read together."""
+        loader = self._made(listing, lambda keys: self._read_pages(listing, keys))
+        return Load(loader, (parent, page), lambda rows: build(rows or ()))
+
+    def past_balances(
+        self,
+        account_id: UUID,
+        as_of: datetime | None,
+        known_at: datetime | None,
+        build: Callable[[PastBalances | None], T],
+    ) -> Any:
+        """What is built of an account's totals at other times than now."""
+        loader = self._made("past_balances", self._read_past_balances)
+        return Load(loader, (account_id, (as_of, known_at)), build)
+
+    def trial_balance(
+        self,
+        ledger_id: UUID,
+        as_of: datetime | None,
+        known_at: datetime | None,
+        build: Callable[[Sequence[CurrencyTotals]], T],
+    ) -> Any:
+        """What is built of a ledger's totals by currency."""
+        loader = self._made("trial_balance", self._read_trial_balances)
+        return Load(loader, (ledger_id, (as_of, known_at)), lambda lines: build(lines or ()))
+
+    def balance_history(
+        self,
+        account_id: UUID,
+        moments: tuple[datetime, ...],
+        build: Callable[[Sequence[PastBalances]], T],
+    ) -> Any:
+        """What is built of an account's totals at each of the moments; of none if it has none."""
+        loader = self._made("balance_history", self._read_balance_histories)
+        return Load(loader, (account_id, moments), lambda points: build(points or ()))
+
+    def _by_key(self, lookup: Lookup[Any]) -> Loader[Any, Any]:
+        return self._made(lookup, lambda keys: lookup.fetch(self.snapshot, keys))
+
+    def _made(self, name: Any, fetch: Fetch[Any, Any]) -> Loader[Any, Any]:
+        loader = self._loaders.get(name)
         if loader is None:
-            loader = self._pages[id(listing)] = DataLoader(self._read_pages(listing))
-        return loader.load((parent, page))
+            loader = self._loaders[name] = Loader(fetch)
+        return loader
 
-    def _one(self, lookup: Lookup[R]) -> DataLoader[tuple[Any, ...], R | None]:
-        async def load(keys: list[tuple[Any, ...]]) -> list[R | None]:
-            found = await lookup.fetch(self.snapshot, keys)
-            return [found[key][0] if key in found else None for key in keys]
+    async def _read_pages(
+        self, listing: Listing[R], keys: Sequence[tuple[UUID, Page]]
+    ) -> Mapping[tuple[UUID, Page], Sequence[R]]:
+        found: dict[tuple[UUID, Page], Sequence[R]] = {}
+        for page, parents in _by_rest(keys).items():
+            pages = await listing.fetch(self.snapshot, parents, page)
+            found |= {(parent, page): rows for parent, rows in pages.items()}
+        return found
 
-        return DataLoader(load)
-
-    def _many(self, lookup: Lookup[R]) -> DataLoader[tuple[Any, ...], Sequence[R]]:
-        async def load(keys: list[tuple[Any, ...]]) -> list[Sequence[R]]:
-            found = await lookup.fetch(self.snapshot, keys)
-            return [found.get(key, ()) for key in keys]
-
-        return DataLoader(load)
-
-    def _read_pages(
-        self, listing: Listing[R]
-    ) -> Callable[[list[tuple[UUID, Page]]], Awaitable[list[Sequence[R]]]]:
-        async def load(keys: list[tuple[UUID, Page]]) -> list[Sequence[R]]:
-            found: dict[tuple[UUID, Page], Sequence[R]] = {}
-            for page, parents in _by_rest(keys).items():
-                pages = await listing.fetch(self.snapshot, parents, page)
-                found |= {(parent, page): pages.get(parent, ()) for parent in parents}
-            return [found[key] for key in keys]
-
-        return load
-
-    async def _past_balances(
-        self, keys: list[tuple[UUID, datetime | None, datetime | None]]
-    ) -> list[PastBalances | None]:
+    async def _read_past_balances(self, keys: Sequence[tuple[UUID, Times]]) -> Mapping[Any, Any]:
         found: dict[Any, PastBalances] = {}
-        for times, ids in _by_times(keys).items():
+        for times, ids in _by_rest(keys).items():
             balances = await past_balances_by_account(self.snapshot, ids, *times)
-            found |= {(account_id, *times): past for account_id, past in balances.items()}
-        return [found.get(key) for key in keys]
+            found |= {(account_id, times): past for account_id, past in balances.items()}
+        return found
 
-    async def _trial_balances(
-        self, keys: list[tuple[UUID, datetime | None, datetime | None]]
-    ) -> list[Sequence[CurrencyTotals]]:
+    async def _read_trial_balances(self, keys: Sequence[tuple[UUID, Times]]) -> Mapping[Any, Any]:
         found: dict[Any, Sequence[CurrencyTotals]] = {}
-        for times, ids in _by_times(keys).items():
+        for times, ids in _by_rest(keys).items():
             totals = await totals_by_currency(self.snapshot, ids, *times)
-            found |= {(ledger_id, *times): lines for ledger_id, lines in totals.items()}
-        return [found.get(key, ()) for key in keys]
+            found |= {(ledger_id, times): lines for ledger_id, lines in totals.items()}
+        return found
 
-    async def _balance_histories(
-        self, keys: list[tuple[UUID, tuple[datetime, ...]]]
-    ) -> list[Sequence[PastBalances]]:
+    async def _read_balance_histories(
+        self, keys: Sequence[tuple[UUID, tuple[datetime, ...]]]
+    ) -> Mapping[Any, Any]:
         found: dict[Any, Sequence[PastBalances]] = {}
         for moments, ids in _by_rest(keys).items():
             points = await balances_at_each(self.snapshot, ids, moments)
             found |= {(account_id, moments): past for account_id, past in points.items()}
-        return [found.get(key, ()) for key in keys]
+        return found
 
 
 @dataclass(slots=True)
@@ -162,14 +177,8 @@ Info = strawberry.Info[Context, None]
 _K = TypeVar("_K", bound=Hashable)
 
 
-def _by_rest(keys: list[tuple[UUID, _K]]) -> dict[_K, list[UUID]]:
+def _by_rest(keys: Sequence[tuple[UUID, _K]]) -> dict[_K, list[UUID]]:
     groups: dict[_K, list[UUID]] = {}
     for identity, rest in keys:
         groups.setdefault(rest, []).append(identity)
     return groups
-
-
-def _by_times(
-    keys: list[tuple[UUID, datetime | None, datetime | None]],
-) -> dict[tuple[datetime | None, datetime | None], list[UUID]]:
-    return _by_rest([(identity, (as_of, known_at)) for identity, as_of, known_at in keys])

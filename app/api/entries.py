@@ -49,20 +49,21 @@ class Entry(Node):
         )
 
     @strawberry.field(description="The transaction that it is a line of.")
-    async def transaction(
+    def transaction(
         self, info: Info
     ) -> Annotated["Transaction", strawberry.lazy("app.api.transactions")]:
         from app.api.transactions import Transaction
 
-        row = await info.context.load.transactions_by_sequence.load(
-            (self.row.ledger_id, self.row.transaction_sequence)
+        return info.context.load.one(
+            rows.transactions_by_sequence,
+            self.row.ledger_id,
+            self.row.transaction_sequence,
+            build=Transaction.of,
         )
-        assert row is not None
-        return Transaction.of(row)
 
     @strawberry.field(description="The account that it is on.")
-    async def account(self, info: Info) -> Account:
-        return await find_account(info.context, self.row.account_id)
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.row.account_id)
 
     @strawberry.field(description="The account's balances right after it.")
     def balances_after(self) -> Balances:

@@ -1,5 +1,6 @@
 """Ledgers."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import strawberry
@@ -22,6 +23,7 @@ from app.api.nodes import Node
 from app.api.scalars import JSON, Amount, DateTime, moment
 from app.api.transactions import Transaction
 from app.store import rows
+from app.store.history import CurrencyTotals
 
 
 @strawberry.type(description="A closed book: its accounts transact only with each other.")
@@ -50,7 +52,7 @@ class Ledger(Node):
         )
 
     @strawberry.field(description="Its accounts, in order of creation unless told otherwise.")
-    async def accounts(
+    def accounts(
         self,
         info: Info,
         first: First = None,
@@ -63,7 +65,7 @@ class Ledger(Node):
         ] = None,
     ) -> Connection[Account]:
         order = order_by or AccountOrder()
-        return await connect(
+        return connect(
             info.context,
             rows.accounts_of_ledger,
             self.row.ledger_id,
@@ -76,7 +78,7 @@ class Ledger(Node):
         )
 
     @strawberry.field(description="Its transactions, in commit order unless told otherwise.")
-    async def transactions(
+    def transactions(
         self,
         info: Info,
         first: First = None,
@@ -90,7 +92,7 @@ class Ledger(Node):
         ] = None,
     ) -> Connection[Transaction]:
         order = order_by or TransactionOrder()
-        return await connect(
+        return connect(
             info.context,
             rows.transactions_of_ledger,
             self.row.ledger_id,
@@ -105,7 +107,7 @@ class Ledger(Node):
     @strawberry.field(
         description="The entries of all its accounts, in order of transaction and line."
     )
-    async def entries(
+    def entries(
         self,
         info: Info,
         first: First = None,
@@ -114,7 +116,7 @@ class Ledger(Node):
             EntryFilter | None, strawberry.argument(description="Which entries; all if absent.")
         ] = None,
     ) -> Connection[Entry]:
-        return await connect(
+        return connect(
             info.context,
             rows.entries_of_ledger,
             self.row.ledger_id,
@@ -126,7 +128,7 @@ class Ledger(Node):
         )
 
     @strawberry.field(description="All its accounts summed, one line a currency.")
-    async def trial_balance(
+    def trial_balance(
         self,
         info: Info,
         as_of: Annotated[
@@ -138,15 +140,18 @@ class Ledger(Node):
             strawberry.argument(description="Entries recorded by then; all if absent."),
         ] = None,
     ) -> list[TrialBalanceLine]:
-        lines = await info.context.load.trial_balances.load((self.row.ledger_id, as_of, known_at))
-        return [
-            TrialBalanceLine(
-                currency=Currency(code=line.currency, exponent=line.exponent),
-                accounts=line.accounts,
-                debits=Amount(line.balances.posted_debits),
-                credits=Amount(line.balances.posted_credits),
-                pending_debits=Amount(line.balances.pending_debits),
-                pending_credits=Amount(line.balances.pending_credits),
-            )
-            for line in lines
-        ]
+        return info.context.load.trial_balance(self.row.ledger_id, as_of, known_at, _lines)
+
+
+def _lines(totals: Sequence[CurrencyTotals]) -> list[TrialBalanceLine]:
+    return [
+        TrialBalanceLine(
+            currency=Currency(code=line.currency, exponent=line.exponent),
+            accounts=line.accounts,
+            debits=Amount(line.balances.posted_debits),
+            credits=Amount(line.balances.posted_credits),
+            pending_debits=Amount(line.balances.pending_debits),
+            pending_credits=Amount(line.balances.pending_credits),
+        )
+        for line in totals
+    ]

@@ -1,7 +1,9 @@
 """Where a query begins."""
 
 from asyncio import gather
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import UUID
 
 import strawberry
 
@@ -18,6 +20,7 @@ from app.api.nodes import Node
 from app.api.scalars import DateTime
 from app.api.transactions import Transaction
 from app.store import identity, rows
+from app.store.reading import Lookup
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
 LedgerId = Annotated[strawberry.ID, strawberry.argument(description="The ledger.")]
@@ -38,15 +41,17 @@ class Viewer:
     async def ledgers(self, info: Info) -> list[Ledger] | None:
         if self.principal.scope.ledger_ids is None:
             return None
-        keys = [(ledger_id,) for ledger_id in sorted(self.principal.scope.ledger_ids)]
-        found = await info.context.load.ledgers_by_id.load_many(keys)
-        return [Ledger.of(row) for row in found if row is not None]
+        loads = (
+            info.context.load.one(rows.ledgers_by_id, ledger_id, build=Ledger.of)
+            for ledger_id in sorted(self.principal.scope.ledger_ids)
+        )
+        return [ledger for ledger in await gather(*loads) if ledger is not None]
 
 
 @strawberry.type(description="Everything that can be read. All of one answer is of one moment.")
 class Query:
     @strawberry.field(description="The API key in use.")
-    async def viewer(self, info: Info) -> Viewer:
+    def viewer(self, info: Info) -> Viewer:
         principal = info.context.principal
         return Viewer(
             organization=principal.organization_name,
@@ -79,13 +84,12 @@ class Query:
         return list(await gather(*(_node(info, text) for text in ids)))
 
     @strawberry.field(description="A ledger by its id; null if this key sees no such ledger.")
-    async def ledger(self, info: Info, id: Id) -> Ledger | None:
+    def ledger(self, info: Info, id: Id) -> Ledger | None:
         uuid = decode_as(LEDGER, id)
-        row = uuid and await info.context.load.ledgers_by_id.load((uuid,))
-        return Ledger.of(row) if row else None
+        return _find(info, rows.ledgers_by_id, uuid, build=Ledger.of)
 
     @strawberry.field(description="The ledgers that this key sees, in order of creation.")
-    async def ledgers(
+    def ledgers(
         self,
         info: Info,
         first: First = None,
@@ -94,7 +98,7 @@ class Query:
             LedgerFilter | None, strawberry.argument(description="Which ledgers; all if absent.")
         ] = None,
     ) -> Connection[Ledger]:
-        return await connect(
+        return connect(
             info.context,
             rows.ledgers_of_organization,
             info.context.scope.organization_id,
@@ -106,35 +110,32 @@ class Query:
         )
 
     @strawberry.field(description="An account by its id; null if this key sees no such account.")
-    async def account(self, info: Info, id: Id) -> Account | None:
+    def account(self, info: Info, id: Id) -> Account | None:
         uuid = decode_as(ACCOUNT, id)
-        row = uuid and await info.context.load.accounts_by_id.load((uuid,))
-        return Account.of(row) if row else None
+        return _find(info, rows.accounts_by_id, uuid, build=Account.of)
 
     @strawberry.field(description="An account by the client's own id; null if there is none.")
-    async def account_by_external_id(
+    def account_by_external_id(
         self, info: Info, ledger_id: LedgerId, external_id: ExternalId
     ) -> Account | None:
         uuid = decode_as(LEDGER, ledger_id)
-        row = uuid and await info.context.load.accounts_by_external_id.load((uuid, external_id))
-        return Account.of(row) if row else None
+        return _find(info, rows.accounts_by_external_id, uuid, external_id, build=Account.of)
 
     @strawberry.field(
         description="A transaction by its id; null if this key sees no such transaction."
     )
-    async def transaction(self, info: Info, id: Id) -> Transaction | None:
+    def transaction(self, info: Info, id: Id) -> Transaction | None:
         uuid = decode_as(TRANSACTION, id)
-        row = uuid and await info.context.load.transactions_by_id.load((uuid,))
-        return Transaction.of(row) if row else None
+        return _find(info, rows.transactions_by_id, uuid, build=Transaction.of)
 
     @strawberry.field(description="A transaction by the client's own id; null if there is none.")
-    async def transaction_by_external_id(
+    def transaction_by_external_id(
         self, info: Info, ledger_id: LedgerId, external_id: ExternalId
     ) -> Transaction | None:
         uuid = decode_as(LEDGER, ledger_id)
-        key = (uuid, external_id)
-        row = uuid and await info.context.load.transactions_by_external_id.load(key)
-        return Transaction.of(row) if row else None
+        return _find(
+            info, rows.transactions_by_external_id, uuid, external_id, build=Transaction.of
+        )
 
     @strawberry.field(
         description=(
@@ -143,32 +144,35 @@ class Query:
             " sending it again."
         )
     )
-    async def transaction_by_idempotency_key(
+    def transaction_by_idempotency_key(
         self,
         info: Info,
         ledger_id: LedgerId,
         idempotency_key: Annotated[str, strawberry.argument(description="The key.")],
     ) -> Transaction | None:
         uuid = decode_as(LEDGER, ledger_id)
-        key = (uuid, idempotency_key)
-        row = uuid and await info.context.load.transactions_by_idempotency_key.load(key)
-        return Transaction.of(row) if row else None
+        return _find(
+            info, rows.transactions_by_idempotency_key, uuid, idempotency_key, build=Transaction.of
+        )
+
+
+def _find(
+    info: Info, lookup: Lookup[Any], uuid: UUID | None, *rest: str, build: Callable[[Any], Any]
+) -> Any:
+    """Load an object; None where the id is none of its kind."""
+    return None if uuid is None else info.context.load.one(lookup, uuid, *rest, build=build)
 
 
 async def _node(info: Info, text: str) -> Node | None:
     decoded = decode(text)
     if decoded is None:
         return None
-    load, key = info.context.load, (decoded.uuid,)
+    find, uuid = info.context.load.one, decoded.uuid
     match decoded.prefix:
         case "ldgr":
-            ledger = await load.ledgers_by_id.load(key)
-            return Ledger.of(ledger) if ledger else None
+            return await find(rows.ledgers_by_id, uuid, build=Ledger.of)
         case "acct":
-            account = await load.accounts_by_id.load(key)
-            return Account.of(account) if account else None
+            return await find(rows.accounts_by_id, uuid, build=Account.of)
         case "txn":
-            transaction = await load.transactions_by_id.load(key)
-            return Transaction.of(transaction) if transaction else None
-    entry = await load.entries_by_id.load((decoded.uuid, decoded.sequence))
-    return Entry.of(entry) if entry else None
+            return await find(rows.transactions_by_id, uuid, build=Transaction.of)
+    return await find(rows.entries_by_id, uuid, decoded.sequence, build=Entry.of)

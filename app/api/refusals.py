@@ -24,6 +24,7 @@ from app.api.scalars import Amount, Sequence
 from app.api.transactions import Transaction
 from app.ledger import refusals
 from app.ledger.refusals import Refusal
+from app.store import rows
 from app.store.identity import Permission
 
 P = ParamSpec("P")
@@ -55,8 +56,8 @@ class IdempotencyConflict(UserError):
     transaction_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The transaction that the key brought about or changed.")
-    async def transaction(self, info: Info) -> Transaction:
-        return await find_transaction(info, self.transaction_id)
+    def transaction(self, info: Info) -> Transaction:
+        return find_transaction(info, self.transaction_id)
 
 
 @strawberry.type(description="The ledger takes no more writes.")
@@ -77,8 +78,8 @@ class TransactionNotPending(UserError):
     transaction_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The transaction.")
-    async def transaction(self, info: Info) -> Transaction:
-        return await find_transaction(info, self.transaction_id)
+    def transaction(self, info: Info) -> Transaction:
+        return find_transaction(info, self.transaction_id)
 
 
 @strawberry.type(description="In one currency debits differ from credits.")
@@ -96,8 +97,8 @@ class SettlementExceedsHold(UserError):
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
-    async def account(self, info: Info) -> Account:
-        return await find_account(info.context, self.account_id)
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="The external id belongs to another object of the ledger.")
@@ -111,8 +112,8 @@ class AccountNotOpen(UserError):
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
-    async def account(self, info: Info) -> Account:
-        return await find_account(info.context, self.account_id)
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="An account is closed only when it has no balance.")
@@ -120,8 +121,8 @@ class AccountNotEmpty(UserError):
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
-    async def account(self, info: Info) -> Account:
-        return await find_account(info.context, self.account_id)
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="The account has had other entries than the client last saw.")
@@ -131,8 +132,8 @@ class VersionConflict(UserError):
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
-    async def account(self, info: Info) -> Account:
-        return await find_account(info.context, self.account_id)
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="Available would fall below the account's floor.")
@@ -146,8 +147,8 @@ class InsufficientFunds(UserError):
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
-    async def account(self, info: Info) -> Account:
-        return await find_account(info.context, self.account_id)
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="A balance condition does not hold after its entry.")
@@ -160,8 +161,8 @@ class ConditionFailed(UserError):
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
-    async def account(self, info: Info) -> Account:
-        return await find_account(info.context, self.account_id)
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 MEMBERS: Mapping[type[Refusal], Any] = {
@@ -228,8 +229,6 @@ def required_id(prefix: str, text: str, *path: str) -> UUID:
     return uuid
 
 
-async def find_transaction(info: Info, transaction_id: UUID) -> Transaction:
-    """The transaction of that id, which the caller knows to be there."""
-    row = await info.context.load.transactions_by_id.load((transaction_id,))
-    assert row is not None
-    return Transaction.of(row)
+def find_transaction(info: Info, transaction_id: UUID) -> Any:
+    """Load the transaction of that id."""
+    return info.context.load.one(rows.transactions_by_id, transaction_id, build=Transaction.of)

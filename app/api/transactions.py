@@ -24,6 +24,15 @@ class TransactionEvent:
     description: str | None = strawberry.field(description="What the command said of it.")
     created_at: DateTime = strawberry.field(description="When it was recorded.")
 
+    @classmethod
+    def of(cls, row: rows.EventRow) -> "TransactionEvent":
+        return cls(
+            kind=TransactionEventKind(row.kind),
+            idempotency_key=row.idempotency_key,
+            description=row.description,
+            created_at=DateTime(row.recorded_at),
+        )
+
 
 @strawberry.type(
     description="A movement of money between accounts of one ledger, balanced in each currency."
@@ -70,39 +79,30 @@ class Transaction(Node):
         )
 
     @strawberry.field(description="The ledger it is in.")
-    async def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
+    def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
         from app.api.ledgers import Ledger
 
-        row = await info.context.load.ledgers_by_id.load((self.row.ledger_id,))
-        assert row is not None
-        return Ledger.of(row)
+        return info.context.load.one(rows.ledgers_by_id, self.row.ledger_id, build=Ledger.of)
 
     @strawberry.field(description="All its lines, those of settlements and voids last.")
-    async def entries(self, info: Info) -> list[Entry]:
+    def entries(self, info: Info) -> list[Entry]:
         if self.known_entries is not None:
             return list(self.known_entries)
-        found = await info.context.load.entries_by_transaction.load(self._place)
-        return [Entry.of(row) for row in found]
+        return info.context.load.all(rows.entries_by_transaction, *self._place, build=Entry.of)
 
     @strawberry.field(description="The idempotency key under which it was created.")
-    async def idempotency_key(self, info: Info) -> str:
+    def idempotency_key(self, info: Info) -> str:
         if self.known_key is not None:
             return self.known_key
-        events = await info.context.load.events_by_transaction.load(self._place)
-        return events[0].idempotency_key
+        return info.context.load.one(
+            rows.events_by_transaction, *self._place, build=lambda event: event.idempotency_key
+        )
 
     @strawberry.field(description="Every state that it went through, oldest first.")
-    async def history(self, info: Info) -> list[TransactionEvent]:
-        events = await info.context.load.events_by_transaction.load(self._place)
-        return [
-            TransactionEvent(
-                kind=TransactionEventKind(event.kind),
-                idempotency_key=event.idempotency_key,
-                description=event.description,
-                created_at=DateTime(event.recorded_at),
-            )
-            for event in events
-        ]
+    def history(self, info: Info) -> list[TransactionEvent]:
+        return info.context.load.all(
+            rows.events_by_transaction, *self._place, build=TransactionEvent.of
+        )
 
     @property
     def _place(self) -> tuple[object, int]:
