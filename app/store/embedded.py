@@ -11,7 +11,8 @@ a process it goes on saying when the process is gone. Hence:
    drops it however its holder ends: no counter to go stale, no atexit, no signal handler.
 2. The server's parent is a supervisor (`embedded_supervisor.py`), not the application. It waits
    for the exclusive lock on `locks/users`, which it gets when the last user is gone, and then stops
-   the server cleanly. It starts a killed server again. While it lives it holds `locks/supervisor`.
+   the server cleanly. It starts a killed server again. It holds `locks/supervisor`, which whoever
+   launched it took before all else and handed down, so that there is one launch, and one of it.
 3. Whatever works on the data has inherited the lock `locks/data`: initdb, postgres, every backend.
    It is free when the last of them is gone and not earlier, so a backend that outlived its killed
    postmaster, or an initdb its killed application, is waited for and never raced.
@@ -32,8 +33,8 @@ refused (data).
 
     DIRECTORY/data            the cluster          /run           the socket (in /tmp, if too long)
              /postgres.log    its messages         /bin           link to the binaries in use
-             /locks           users, start,        /binaries-*    copy of them, made where root's
-                              supervisor, data                    lie under a closed directory
+             /locks           users, supervisor,   /binaries-*    copy of them, made where root's
+                              data, leaving                       lie under a closed directory
 
 Known limits: a server keeps the settings of the process that started it. Where the supervisor alone
 is SIGKILLed the server goes on, and newcomers attach, but nobody stops or restarts it. A network
@@ -166,17 +167,16 @@ class EmbeddedPostgres:
 
         A server that is recovering from a crash is waited for however long that takes: giving up
         would stop it, and the next start would begin the same recovery again. Raises one of the
-        EmbeddedPostgresErrors, and then holds no share. Called again, it makes sure that the server
-        answers.
+        EmbeddedPostgresErrors (OSError for a full disk and the like), and then holds no share.
+        Called again, it makes sure that the server answers.
         """
         deadline = time.monotonic() + timeout_seconds
         user = ServerUser.choose(self._run_as)
         try:
             self._prepare_directory(user)
             if self._share is None:
-                self._share = self._await_lock("users", fcntl.LOCK_SH, deadline)
-            with _closing(self._await_lock("start", fcntl.LOCK_EX, deadline)):
-                self._bring_up(user, deadline)
+                self._share = self._await_share(deadline)
+            self._bring_up(user, deadline)
         except BaseException:
             self._leave()
             raise
@@ -229,7 +229,7 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError("no binaries are chosen before start()") from missing
 
     def _bring_up(self, user: ServerUser, deadline: float) -> None:
-        """Wait until the server answers; launch it where nobody has. Runs under `locks/start`."""
+        """Wait until the server answers; launch it where nobody has."""
         log_start = self._log.stat().st_size if self._log.exists() else 0
         supervisor: subprocess.Popen[bytes] | None = None
         try:
@@ -386,8 +386,8 @@ class EmbeddedPostgres:
 
     def _is_shared(self) -> bool:
         """Whether somebody else holds a share; False while that can't be told."""
-        # Under `start`, lest two processes that leave together take each other's probes for shares.
-        with self._attempt("start", fcntl.LOCK_EX) as turn:
+        # In turn, lest two processes that leave together take each other's probes for shares.
+        with self._attempt("leaving", fcntl.LOCK_EX) as turn:
             if turn is None:
                 return False
             with self._attempt("users", fcntl.LOCK_EX) as alone:
@@ -407,12 +407,11 @@ class EmbeddedPostgres:
         with contextlib.nullcontext() if descriptor is None else _closing(descriptor):
             yield descriptor
 
-    def _await_lock(self, name: str, operation: int, deadline: float) -> int:
-        while (descriptor := try_lock(self._locks / name, operation)) is None:
+    def _await_share(self, deadline: float) -> int:
+        """Our share; to be had at once unless a supervisor is just stopping the server."""
+        while (descriptor := try_lock(self._locks / "users", fcntl.LOCK_SH)) is None:
             if time.monotonic() >= deadline:
-                raise StartFailed(
-                    f"another process is still starting or stopping the server in {self._directory}"
-                )
+                raise StartFailed(f"the server in {self._directory} is still being stopped")
             time.sleep(POLL_SECONDS)
         return descriptor
 
