@@ -65,8 +65,8 @@ async def _everything(api: Api) -> None:
         (f'query {{ ledger(id: "{SECRET}") {{ id }}', {}),
         (f"query {{ {SECRET} }}", {}),
         (f'{{ ledgers(filter: {{name: "{SECRET}", archived: "{SECRET}"}}) {{ __typename }} }}', {}),
-        ("query ($a: Amount!) { node(id: 1) { ... on Ledger {"
-         " entries(filter: {amount: {eq: $a}}) { __typename } } } }", {"a": SECRET}),
+        (("query ($a: Amount!) { node(id: 1) { ... on Ledger {"
+         " entries(filter: {amount: {eq: $a}}) { __typename } } } }"), {"a": SECRET}),
         ("query ($c: String) { ledgers(after: $c) { nodes { id } } }", {"c": SECRET}),
         ("query ($t: DateTime) { ledgers(filter: {createdAt: {gt: $t}}) { __typename } }",
          {"t": SECRET}),
