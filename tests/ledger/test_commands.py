@@ -1,0 +1,198 @@
+"""Amounts and commands as values: what is read, what is refused, what identifies a content."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.ledger.accounts import Mode, Scope
+from app.ledger.amounts import MAX_AMOUNT, decimal_text, parse_amount
+from app.ledger.balances import Direction
+from app.ledger.commands import (
+    AmountRange,
+    BalanceCondition,
+    Command,
+    EntryDraft,
+    PostTransaction,
+    SettleLine,
+    SettleTransaction,
+    VoidTransaction,
+    check_metadata,
+)
+from app.ledger.refusals import ValidationFailed
+
+SCOPE = Scope(UUID(int=1), Mode.TEST)
+ENTRIES = (
+    EntryDraft(UUID(int=3), Direction.DEBIT, 5),
+    EntryDraft(UUID(int=4), Direction.CREDIT, 5),
+)
+POSTING = PostTransaction(SCOPE, UUID(int=9), UUID(int=2), "key", ENTRIES)
+SETTLING = SettleTransaction(SCOPE, UUID(int=9), "key")
+VOIDING = VoidTransaction(SCOPE, UUID(int=9), "key")
+
+
+@given(st.integers(-MAX_AMOUNT, MAX_AMOUNT))
+def test_amounts_are_read_as_they_are_written(amount: int) -> None:
+    """Every amount up to 10^36 has one spelling, which is read back exactly."""
+    assert parse_amount(str(amount)) == amount
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", " ", "1 ", "+1", "-0", "00", "01", "1.0", "1e3", "1_000", "0x1", "NaN",
+        "Infinity",        "\u0661", "\u22121", "1" + "0" * 36 + "1", str(MAX_AMOUNT + 1), str(-MAX_AMOUNT - 1), "9" * 5000,
+    ],
+)  # fmt: skip
+def test_other_spellings_are_refused(text: str) -> None:
+    """Nothing but the one spelling of a whole number in range is an amount."""
+    with pytest.raises(ValueError, match="an amount is"):
+        parse_amount(text)
+
+
+@pytest.mark.parametrize(
+    ("amount", "exponent", "text"),
+    [
+        (1234, 2, "12.34"),
+        (-5, 2, "-0.05"),
+        (0, 2, "0.00"),
+        (7, 0, "7"),
+        (1, 3, "0.001"),
+        (10**36, 36, "1." + "0" * 36),
+    ],
+)
+def test_decimals(amount: int, exponent: int, text: str) -> None:
+    """Minor units are written with the exponent's digits behind the point."""
+    assert decimal_text(amount, exponent) == text
+
+
+GOLDEN = {
+    "posting": "7cdd07788769e4fc",
+    "full": "cfac297c83baea4e",
+    "settling": "0ad712d34beaf042",
+    "part": "5edab4bddc3fc281",
+    "voiding": "1de0929e0addd3ba",
+    "described": "e8c1dbc91dad5ee2",
+}
+
+
+def test_fingerprints_never_change() -> None:
+    """The digests of known commands are those of the first release; keys are kept for ever."""
+    full = replace(
+        POSTING,
+        pending=True,
+        description="Größe\n",
+        external_id="order",
+        metadata={"b": [1, 2.5, None], "a": {"x": True}},
+        effective_at=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+        entries=(
+            replace(
+                ENTRIES[0],
+                metadata={"k": "v"},
+                condition=BalanceCondition(available=AmountRange(gte=0, lt=10**36)),
+                account_version=0,
+            ),
+            ENTRIES[1],
+        ),
+    )
+    lines = (SettleLine(UUID(int=3), Direction.DEBIT, 5),)
+    known: dict[str, Command] = {
+        "posting": POSTING,
+        "full": full,
+        "settling": SETTLING,
+        "part": replace(SETTLING, lines=lines, final=False),
+        "voiding": VOIDING,
+        "described": replace(VOIDING, description="why"),
+    }
+    assert {name: command.fingerprint().hex()[:16] for name, command in known.items()} == GOLDEN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pending": True},
+        {"description": "x"},
+        {"external_id": "x"},
+        {"metadata": {"x": 1}},
+        {"effective_at": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"entries": ENTRIES[::-1]},
+        {"entries": (replace(ENTRIES[0], amount=6), ENTRIES[1])},
+        {"entries": (replace(ENTRIES[0], account_id=UUID(int=5)), ENTRIES[1])},
+        {"entries": (replace(ENTRIES[0], metadata={"x": 1}), ENTRIES[1])},
+        {"entries": (replace(ENTRIES[0], account_version=0), ENTRIES[1])},
+        {"entries": (replace(ENTRIES[0], account_version=1), ENTRIES[1])},
+        {
+            "entries": (
+                replace(ENTRIES[0], condition=BalanceCondition(posted=AmountRange(eq=0))),
+                ENTRIES[1],
+            )
+        },
+    ],
+)
+def test_what_is_content(change: dict[str, Any]) -> None:
+    """Every field that changes what is recorded, or whether, changes the fingerprint."""
+    assert replace(POSTING, **change).fingerprint() != POSTING.fingerprint()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"idempotency_key": "other"},
+        {"transaction_id": UUID(int=8)},
+        {"dry_run": True},
+        {"scope": Scope(UUID(int=7), Mode.LIVE)},
+        {"description": None},
+        {"metadata": {}},
+    ],
+)
+def test_what_is_not_content(change: dict[str, Any]) -> None:
+    """The key itself, ids of ours, dry runs, who asks, and defaults do not enter."""
+    assert replace(POSTING, **change).fingerprint() == POSTING.fingerprint()
+
+
+def test_one_moment_in_two_zones() -> None:
+    """A time is the same content whatever offset it was written with."""
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    elsewhere = noon.astimezone(timezone(timedelta(hours=5)))
+    assert (
+        replace(POSTING, effective_at=noon).fingerprint()
+        == replace(POSTING, effective_at=elsewhere).fingerprint()
+    )
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"a": "\0"},
+        {"\0": "a"},
+        {"a": "\ud800"},
+        {"a": 2**63},
+        {"a": -(2.0**63)},
+        {"a": float("inf")},
+        {"a": float("nan")},
+        {"a": [[[[[[[[1]]]]]]]]},
+        {"a": "x" * 16_384},
+    ],
+)
+def test_metadata_that_cannot_be_kept(metadata: dict[str, Any]) -> None:
+    """What PostgreSQL or other readers of JSON could not hold as it is, is refused."""
+    with pytest.raises(ValidationFailed):
+        check_metadata(metadata, ("input", "metadata"))
+
+
+def test_metadata_at_its_limits() -> None:
+    """Eight levels, large numbers, and any writing are kept."""
+    check_metadata({"a": [[[[[[[1]]]]]]]}, ())
+    check_metadata({"a": 2**63 - 1, "b": "👨‍👩‍👧 Größe", "c": None, "": True}, ())
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\nb", "a\x7f", "x" * 256])
+def test_keys_that_are_none(text: str) -> None:
+    """An idempotency key is 1 to 255 characters, none of them for control."""
+    with pytest.raises(ValidationFailed) as caught:
+        replace(POSTING, idempotency_key=text).check()
+    assert caught.value.path == ("input", "idempotencyKey")
