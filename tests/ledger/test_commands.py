@@ -45,7 +45,8 @@ def test_amounts_are_read_as_they_are_written(amount: int) -> None:
     "text",
     [
         "", " ", "1 ", "+1", "-0", "00", "01", "1.0", "1e3", "1_000", "0x1", "NaN",
-        "Infinity",        "\u0661", "\u22121", "1" + "0" * 36 + "1", str(MAX_AMOUNT + 1), str(-MAX_AMOUNT - 1), "9" * 5000,
+        "Infinity", "\u0661", "\u22121", "1" + "0" * 36 + "1", str(MAX_AMOUNT + 1),
+        str(-MAX_AMOUNT - 1), "9" * 5000,
     ],
 )  # fmt: skip
 def test_other_spellings_are_refused(text: str) -> None:
