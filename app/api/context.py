@@ -142,7 +142,6 @@ class Context:
     request_id: str
     database: Database
     writer: Writer
-    statements: int = 0
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _load: Loaders | None = None
 
@@ -162,7 +161,6 @@ class Context:
         loaders, self._load = self._load, None
         if loaders is not None:
             await loaders.snapshot.close()
-            self.statements += loaders.snapshot.statements
 
     def require(self, permission: Permission) -> None:
         """Refuse with FORBIDDEN unless the key has the permission."""
