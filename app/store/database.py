@@ -166,11 +166,12 @@ class Snapshot:
 
     It is opened by its first statement and lives on one connection; statements of sibling fields
     take turns. The organization, mode and ledgers of the key are parameters of every statement,
-    added here, so no caller can ask for another tenant's rows.
+    added here, so no caller can ask for another tenant's rows. `statements` counts them.
     """
 
     def __init__(self, pool: AsyncConnectionPool[Connection], scope: Scope) -> None:
         self.scope = scope
+        self.statements = 0
         self._pool = pool
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
@@ -180,6 +181,7 @@ class Snapshot:
         """Run one statement and return all its rows."""
         assert "%(organization)s" in statement, "a statement must filter on the organization"
         async with self._turn:
+            self.statements += 1
             try:
                 if self._connection is None:
                     self._connection = await self._pool.getconn()
