@@ -48,7 +48,7 @@ UPDATE = _mutation(
     f"account {{ {ACCOUNT} }}",
     "... on InsufficientFunds { available required account { id } }",
 )
-_NOT_OPEN = "... on AccountNotOpen { status account { id status } }"
+_NOT_OPEN = "... on AccountNotOpen { accountStatus account { id status } }"
 FREEZE = _mutation("freezeAccount", f"account {{ {ACCOUNT} }}", _NOT_OPEN)
 UNFREEZE = _mutation("unfreezeAccount", f"account {{ {ACCOUNT} }}", _NOT_OPEN)
 CLOSE = _mutation(
@@ -556,7 +556,7 @@ async def test_close(api: Api, ledger: str) -> None:
         refused = await _refused(
             api, mutation, "accountId", code="ACCOUNT_NOT_OPEN", accountId=wallet
         )
-        assert refused["status"] == "CLOSED"
+        assert refused["accountStatus"] == "CLOSED"
         assert refused["account"] == {"id": wallet, "status": "CLOSED"}
     posting = await api.post(ledger, cash, wallet, 1)
     assert (posting["code"], await api.balances(wallet)) == ("ACCOUNT_NOT_OPEN", (0, 0, 0, 0))
