@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Annotated, Any
+from uuid import UUID
 
 import strawberry
 from uuid_utils.compat import uuid7
@@ -11,6 +12,7 @@ from app.api.entries import Entry
 from app.api.enums import BatchMode, Direction, PostingStatus
 from app.api.filters import AmountRange
 from app.api.ids import ACCOUNT, LEDGER, TRANSACTION
+from app.api.nodes import UserError
 from app.api.refusals import (
     AccountNotFound,
     AccountNotOpen,
@@ -246,6 +248,7 @@ class TransactionMutations:
     ) -> PostTransactionResult:
         command = _posting(info.context.scope, input)
         decision = await info.context.writer.write(command)
+        await info.context.renew()
         return await _posted(info, decision)
 
     @strawberry.mutation(
@@ -267,10 +270,7 @@ class TransactionMutations:
             )
         if input.mode is BatchMode.ATOMIC:
             return await _post_together(info, input.transactions)
-        results = await asyncio.gather(
-            *(_post_alone(info, index, item) for index, item in enumerate(input.transactions))
-        )
-        return PostTransactionsSuccess(results=list(results))
+        return PostTransactionsSuccess(results=await _post_apart(info, input.transactions))
 
     @strawberry.mutation(
         description=(
@@ -329,25 +329,51 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
             postings.append(_posting(scope, item))
         except refusals.Refusal as refusal:
             raise refusal.under("transactions", str(index)) from None
-    decisions = await info.context.writer.write_together(postings)
+    commands.check_together(postings)
+    try:
+        decisions = await info.context.writer.write_together(postings)
+    except refusals.Refusal as refusal:
+        if len(postings) > 1:  # or else it was decided as a posting by itself
+            raise
+        raise refusal.under("transactions", "0") from None
+    await info.context.renew()
+    before: dict[UUID, Transaction] = {}
     return PostTransactionsSuccess(
-        results=[await _posted(info, decision) for decision in decisions]
+        results=[await _posted(info, decision, before) for decision in decisions]
     )
 
 
-async def _post_alone(info: Info, index: int, item: PostTransactionInput) -> Any:
-    try:
-        command = _posting(info.context.scope, item)
-        return await _posted(info, await info.context.writer.write(command))
-    except refusals.Refusal as refusal:
-        return render(refusal.under("transactions", str(index)))
+async def _post_apart(info: Info, items: list[PostTransactionInput]) -> list[Any]:
+    async def post(index: int, item: PostTransactionInput) -> Decision | UserError:
+        try:
+            return await info.context.writer.write(_posting(info.context.scope, item))
+        except refusals.Refusal as refusal:
+            return render(refusal.under("transactions", str(index)))
+
+    async def show(answer: Decision | UserError) -> PostTransactionSuccess | UserError:
+        return answer if isinstance(answer, UserError) else await _posted(info, answer)
+
+    answers = await asyncio.gather(*(post(index, item) for index, item in enumerate(items)))
+    await info.context.renew()
+    return list(await asyncio.gather(*map(show, answers)))
 
 
-async def _posted(info: Info, decision: Decision) -> PostTransactionSuccess:
+async def _posted(
+    info: Info, decision: Decision, before: dict[UUID, Transaction] | None = None
+) -> PostTransactionSuccess:
+    """Show what was decided, when nothing of the operation is left to be decided.
+
+    What a replay repeats is read from a snapshot made after that, or else taken from `before`: in a
+    group that is only tried, it is kept nowhere else.
+    """
+    before = {} if before is None else before
     if isinstance(decision, Replayed):
-        transaction = await find_transaction(info, decision.transaction_id)
+        transaction = before.get(decision.transaction_id)
+        if transaction is None:
+            transaction = await find_transaction(info, decision.transaction_id)
         return PostTransactionSuccess(transaction=transaction, replayed=True)
-    return PostTransactionSuccess(transaction=_transaction(decision), replayed=False)
+    transaction = before[decision.transaction.transaction_id] = _transaction(decision)
+    return PostTransactionSuccess(transaction=transaction, replayed=False)
 
 
 async def _change(
@@ -356,6 +382,7 @@ async def _change(
     command.check()
     decision = await info.context.writer.write(command)
     if isinstance(decision, Replayed):
+        await info.context.renew()
         return await find_transaction(info, decision.transaction_id), True
     recorded = decision.transaction
     return Transaction.of(_row(decision), known_key=recorded.idempotency_key), False

@@ -8,7 +8,7 @@ disturb the fingerprints of commands that do not use it.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -199,6 +199,18 @@ class VoidTransaction:
 
 
 Command = PostTransaction | SettleTransaction | VoidTransaction
+
+
+def check_together(postings: Sequence[PostTransaction]) -> None:
+    """Refuse two contents under one key of a ledger: of those, not all could ever be recorded."""
+    known: dict[tuple[UUID, str], PostTransaction] = {}
+    for index, posting in enumerate(postings):
+        first = known.setdefault((posting.ledger_id, posting.idempotency_key), posting)
+        if first is not posting and first.fingerprint() != posting.fingerprint():
+            raise ValidationFailed(
+                message="Another transaction of the batch has this key and another input.",
+                path=("input", "transactions", str(index), "idempotencyKey"),
+            )
 
 
 def check_key(key: str) -> None:

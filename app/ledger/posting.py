@@ -200,9 +200,11 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
 
 
 def _settle(book: Book, command: SettleTransaction, now: datetime) -> Decision:
-    found = _open_hold(book, command)
+    found = _find_hold(book, command)
     if isinstance(found, Replayed):
         return found
+    _refuse_beside_hold(command.lines or (), found.accounts)
+    _refuse_not_pending(found.hold)
     left = remaining(found.hold.lines)
     settled = left if command.lines is None else _settled_part(command.lines, found.accounts, left)
     for account_id, _ in settled:
@@ -215,9 +217,10 @@ def _settle(book: Book, command: SettleTransaction, now: datetime) -> Decision:
 
 
 def _void(book: Book, command: VoidTransaction, now: datetime) -> Decision:
-    found = _open_hold(book, command)
+    found = _find_hold(book, command)
     if isinstance(found, Replayed):
         return found
+    _refuse_not_pending(found.hold)
     return _change_hold(
         found,
         EventKind.VOIDED,
@@ -230,8 +233,8 @@ def _void(book: Book, command: VoidTransaction, now: datetime) -> Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class _OpenHold:
-    """A pending transaction with everything around it that a change of it needs."""
+class _FoundHold:
+    """A transaction with everything around it that a change of it needs."""
 
     hold: Hold
     ledger: Ledger
@@ -239,7 +242,7 @@ class _OpenHold:
     fingerprint: bytes
 
 
-def _open_hold(book: Book, command: SettleTransaction | VoidTransaction) -> _OpenHold | Replayed:
+def _find_hold(book: Book, command: SettleTransaction | VoidTransaction) -> _FoundHold | Replayed:
     organization_id = command.scope.organization_id
     hold = book.holds.get((organization_id, command.transaction_id))
     if hold is None:
@@ -253,17 +256,30 @@ def _open_hold(book: Book, command: SettleTransaction | VoidTransaction) -> _Ope
         return used
     if ledger.archived:
         raise LedgerArchived(path=("input", "transactionId"))
-    if hold.transaction.status is not TransactionStatus.PENDING:
-        status = hold.transaction.status.value
-        raise TransactionNotPending(
-            message=f"The transaction is {status}; only a pending one can be settled or voided.",
-            transaction_id=hold.transaction.transaction_id,
-            transaction_status=status,
-        )
     accounts = {
         line.account_id: book.accounts[organization_id, line.account_id] for line in hold.lines
     }
-    return _OpenHold(hold, ledger, accounts, fingerprint)
+    return _FoundHold(hold, ledger, accounts, fingerprint)
+
+
+def _refuse_beside_hold(lines: Sequence[SettleLine], accounts: Mapping[UUID, Account]) -> None:
+    for index, line in enumerate(lines):
+        if line.account_id not in accounts:
+            raise AccountNotFound(
+                message="The transaction has no entry on this account.",
+                path=_entry_path(index, "accountId"),
+            )
+
+
+def _refuse_not_pending(hold: Hold) -> None:
+    status = hold.transaction.status
+    if status is not TransactionStatus.PENDING:
+        raise TransactionNotPending(
+            message=f"The transaction is {status.value}; only a pending one can be settled or"
+            " voided.",
+            transaction_id=hold.transaction.transaction_id,
+            transaction_status=status.value,
+        )
 
 
 def _settled_part(
@@ -272,12 +288,6 @@ def _settled_part(
     left: Mapping[_Side, int],
 ) -> Mapping[_Side, int]:
     """The amounts asked for by side of account, none beyond what is left of the hold there."""
-    for index, line in enumerate(lines):
-        if line.account_id not in accounts:
-            raise AccountNotFound(
-                message="The transaction has no entry on this account.",
-                path=_entry_path(index, "accountId"),
-            )
     _refuse_unbalanced((accounts[line.account_id], line.direction, line.amount) for line in lines)
     settled: dict[_Side, int] = {}
     for index, line in enumerate(lines):
@@ -296,7 +306,7 @@ def _settled_part(
 
 
 def _change_hold(
-    found: _OpenHold,
+    found: _FoundHold,
     kind: EventKind,
     idempotency_key: str,
     description: str | None,

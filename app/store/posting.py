@@ -89,14 +89,13 @@ async def post(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
 
 def _decide(book: Book, group: Group, now: datetime) -> Answer:
     try:
-        if group.dry_run:
-            return decide_together(book.branch(), group.commands, now)
         if len(group.commands) > 1:
-            return decide_together(book, group.commands, now)
+            return decide_together(book.branch() if group.dry_run else book, group.commands, now)
         decision = decide(book, group.commands[0], now)
     except Refusal as refusal:
         return refusal
-    record(book, decision)
+    if not group.dry_run:
+        record(book, decision)
     return [decision]
 
 

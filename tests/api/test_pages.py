@@ -79,6 +79,7 @@ class List:
         while True:
             page = await self.page(api, id_, first=size, after=cursor, **arguments)
             rows += page["nodes"]
+            assert len(rows) < 500, "the walk has no end"
             info = page["pageInfo"]
             assert info["hasPreviousPage"] is (cursor is not None)
             if not info["hasNextPage"]:
@@ -94,6 +95,7 @@ class List:
         while True:
             page = await self.page(api, id_, last=size, before=cursor, **arguments)
             rows = page["nodes"] + rows
+            assert len(rows) < 500, "the walk has no end"
             info = page["pageInfo"]
             assert info["hasNextPage"] is (cursor is not None)
             if not info["hasPreviousPage"]:
@@ -306,6 +308,7 @@ async def test_pages_are_stable_while_rows_are_added(books: Books, what: List) -
     while True:
         page = await what.page(api, parent, first=3, after=cursor)
         seen += _ids(page["nodes"])
+        assert len(seen) < 500, "the walk has no end"
         cursor = page["pageInfo"]["endCursor"]
         if not page["pageInfo"]["hasNextPage"]:
             break
