@@ -1,33 +1,42 @@
 """The `ledgers` command."""
 
 import asyncio
+import math
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Never, TypeVar
 from uuid import UUID
 
+import structlog
 import typer
 import uvicorn
 from psycopg import OperationalError
+from psycopg.errors import InsufficientPrivilege
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from sqlalchemy.exc import DBAPIError
 
 from app import __version__
 from app.api.ids import LEDGER, decode_as
 from app.api.schema import schema_text
 from app.ledger.accounts import Mode
+from app.ledger.commands import MAX_NAME_LENGTH, check_text
+from app.ledger.refusals import ValidationFailed
 from app.logs import configure_logs
-from app.place import NotMigrated, Place, database_place, require_migrated
+from app.place import NotMigrated, Place, WrongAddress, database_place, require_migrated
 from app.seed import is_empty, seed
 from app.server import Server
 from app.settings import Settings
 from app.store import identity
-from app.store.database import Connection, UnsafeDatabase
+from app.store.database import Connection, Unavailable, UnsafeDatabase
 from app.store.embedded import EmbeddedPostgresError
 from app.store.identity import Permission
 from app.store.migrate import migrate as migrate_database
@@ -46,24 +55,41 @@ keys = typer.Typer(no_args_is_help=True, help="API keys of an organization.")
 organizations = typer.Typer(no_args_is_help=True, help="The tenants.")
 app.add_typer(keys, name="keys")
 app.add_typer(organizations, name="organizations")
-out = Console(highlight=False, soft_wrap=True)
-notes = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+notes = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+log = structlog.get_logger(__name__)
 
 OrganizationId = Annotated[
     UUID, typer.Option("--organization", help="The organization's id; see `organizations list`.")
 ]
+EXPECTED = (EmbeddedPostgresError, NotMigrated, OSError, Unavailable, UnsafeDatabase, WrongAddress)
+UNUSABLE = (OperationalError, InsufficientPrivilege)
 
 
 def main() -> None:
     """Run the command, and end with a sentence where something expected is in the way."""
     try:
         app()
-    except (EmbeddedPostgresError, NotMigrated, UnsafeDatabase) as fault:
+    except EXPECTED as fault:
         _stop(str(fault))
-    except OperationalError as fault:
-        _stop(f"the database cannot be used: {str(fault).strip()}")
-    except LookupError as fault:
+    except ValidationError as fault:
+        _stop(_wrong_settings(fault))
+    except (identity.NoSuchKey, identity.NoSuchLedger, identity.NoSuchOrganization) as fault:
         _stop(f"{(type(fault).__doc__ or '').strip()} ({fault})")
+    except (*UNUSABLE, DBAPIError) as fault:
+        # The migrations' driver wraps what went wrong, with statements that nobody asked for.
+        cause = fault.orig if isinstance(fault, DBAPIError) else fault
+        if not isinstance(cause, UNUSABLE):
+            raise
+        _stop(f"the database cannot be used: {str(cause).strip()}")
+
+
+def _name(text: str) -> str:
+    try:
+        check_text("name", text, MAX_NAME_LENGTH)
+    except ValidationFailed as refusal:
+        raise typer.BadParameter(refusal.message) from None
+    return text
 
 
 @app.command()
@@ -71,7 +97,10 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; LEDGERS_HOST, else 127.0.0.1.")
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port; LEDGERS_PORT, else 8000.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, 0 for any free one; LEDGERS_PORT, else 8000."),
+    ] = None,
     demo: Annotated[
         bool,
         typer.Option(
@@ -84,27 +113,39 @@ def serve(
     The embedded database is migrated first; any other must be (see `ledgers migrate`). On SIGTERM
     or Ctrl-C the server stops accepting, finishes what it has accepted, and ends.
     """
-    settings = Settings()
-    configure_logs(settings.log_format, settings.log_level)
-    with database_place(settings) as place:
+    settings = _settings()
+    _when_told_to_stop(sys.exit)
+    with (
+        _listener(host or settings.host, settings.port if port is None else port) as listener,
+        database_place(settings) as place,
+    ):
         require_migrated(place)
-        address = f"http://{host or settings.host}:{port or settings.port}"
-        if demo and place.embedded:
-            _first_start(settings, place, address)
         server = Server(settings, place.url)
-        notes.print(f"Serving {address}/graphql; explore it at {address}/graphiql")
-        # uvicorn raises the signal again once it has drained; being told to stop is no failure.
-        for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(told_to_stop, lambda _signal, _frame: None)
-        uvicorn.run(
+        config = uvicorn.Config(
             server.application(),
-            host=host or settings.host,
-            port=settings.port if port is None else port,
+            lifespan="off",  # the server runs around uvicorn, lest what stops its start get lost
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=int(settings.drain_seconds),
+            timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
             server_header=False,
         )
+        front = uvicorn.Server(config)
+        # uvicorn has handlers of its own, and raises the signal again once it has drained.
+        _when_told_to_stop(partial(setattr, front, "should_exit", True))
+
+        async def run() -> None:
+            async with server.running():
+                address = _address(listener)
+                if demo and place.embedded and await is_empty(server.database):
+                    await _seed(server, partial(_show_first_key, address))
+                if settings.log_format == "json":
+                    log.info("serving", address=address)
+                else:
+                    notes.print(f"Serving {address}/graphql; explore it at {address}/graphiql")
+                await front.serve([listener])
+
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(run())
 
 
 @app.command()
@@ -114,7 +155,7 @@ def migrate() -> None:
     Runs as OWNER_DATABASE_URL, or DATABASE_URL where that is not set. Safe to run again, and by
     several at once.
     """
-    with database_place(Settings()) as place:
+    with database_place(_settings()) as place:
         migrate_database(place.owner_url)
     out.print("The database is at this version's schema.")
 
@@ -122,11 +163,11 @@ def migrate() -> None:
 @app.command("seed")
 def seed_command() -> None:
     """Add the demo organization with a test key and a small marketplace, and print the key."""
-    settings = Settings()
-    with database_place(settings) as place:
-        require_migrated(place)
-        token = _seed(settings, place)
-    out.print(token)
+
+    async def run(server: Server) -> None:
+        await _seed(server, out.print)
+
+    _in_server(run)
 
 
 @app.command()
@@ -149,7 +190,7 @@ def verify() -> None:
     Debits equal credits; balances are the sum of their entries; sequences have no gaps; keys were
     used once; holds and floors were kept. Ends with 0 if all hold, with 1 if any is broken.
     """
-    with database_place(Settings()) as place:
+    with database_place(_settings()) as place:
         require_migrated(place)
         with _progress() as progress:
             task = progress.add_task("Checking", total=None)
@@ -165,17 +206,20 @@ def verify() -> None:
     if not report.violations:
         out.print("Every invariant holds.")
         return
-    table = Table("invariant", "violation", "organization", "ledger", "subject", "detail")
-    for violation in report.violations:
-        table.add_row(
-            str(violation.invariant),
-            violation.name,
-            str(violation.organization_id),
-            str(violation.ledger_id or ""),
-            violation.subject,
-            violation.detail,
-        )
-    out.print(table)
+    _print_table(
+        ("invariant", "violation", "organization", "ledger", "subject", "detail"),
+        (
+            (
+                str(violation.invariant),
+                violation.name,
+                str(violation.organization_id),
+                str(violation.ledger_id or ""),
+                violation.subject,
+                violation.detail,
+            )
+            for violation in report.violations
+        ),
+    )
     more = "" if report.complete else "; there are more"
     out.print(f"{len(report.violations)} violations{more}.")
     raise typer.Exit(1)
@@ -183,7 +227,7 @@ def verify() -> None:
 
 @organizations.command("create")
 def create_organization(
-    name: Annotated[str, typer.Argument(help="For people.")],
+    name: Annotated[str, typer.Argument(help="For people.", callback=_name)],
 ) -> None:
     """Add a tenant and print its id."""
 
@@ -196,16 +240,19 @@ def create_organization(
 @organizations.command("list")
 def list_organizations() -> None:
     """List the tenants, oldest first."""
-    table = Table("id", "name", "created")
-    for row in _in_store(identity.list_organizations):
-        table.add_row(str(row.organization_id), row.name, _time(row.created_at))
-    out.print(table)
+    _print_table(
+        ("id", "name", "created"),
+        (
+            (str(row.organization_id), row.name, _time(row.created_at))
+            for row in _in_store(identity.list_organizations)
+        ),
+    )
 
 
 @keys.command("create")
 def create_key(
     organization: OrganizationId,
-    name: Annotated[str, typer.Option(help="What the key is for.")],
+    name: Annotated[str, typer.Option(help="What the key is for.", callback=_name)],
     mode: Annotated[Mode, typer.Option(help="Whether it sees live or test ledgers.")],
     scope: Annotated[
         list[Permission],
@@ -220,6 +267,9 @@ def create_key(
     ] = None,
 ) -> None:
     """Make an API key and print it. It is shown this once and stored only as a hash."""
+    end = None if expires is None else expires.replace(tzinfo=UTC)
+    if end is not None and end <= datetime.now(UTC):
+        raise typer.BadParameter("It is over already.", param_hint="--expires")
 
     async def create(connection: Connection) -> str:
         _, token = await identity.create_key(
@@ -229,7 +279,7 @@ def create_key(
             mode=mode,
             permissions=scope,
             ledger_ids=[_ledger_id(text) for text in ledger or ()],
-            expires_at=None if expires is None else expires.replace(tzinfo=UTC),
+            expires_at=end,
         )
         return token
 
@@ -243,19 +293,22 @@ def list_keys(organization: OrganizationId) -> None:
     async def read(connection: Connection) -> list[identity.ApiKeyRow]:
         return list(await identity.list_keys(connection, organization))
 
-    table = Table("id", "name", "key", "mode", "scopes", "created", "expires", "revoked")
-    for row in _in_store(read):
-        table.add_row(
-            str(row.api_key_id),
-            row.name,
-            row.hint,
-            row.mode,
-            ", ".join(row.scopes),
-            _time(row.created_at),
-            _time(row.expires_at),
-            _time(row.revoked_at),
-        )
-    out.print(table)
+    _print_table(
+        ("id", "name", "key", "mode", "scopes", "created", "expires", "revoked"),
+        (
+            (
+                str(row.api_key_id),
+                row.name,
+                row.hint,
+                row.mode,
+                ", ".join(row.scopes),
+                _time(row.created_at),
+                _time(row.expires_at),
+                _time(row.revoked_at),
+            )
+            for row in _in_store(read)
+        ),
+    )
 
 
 @keys.command("revoke")
@@ -288,56 +341,105 @@ def options(
     pass
 
 
-def _first_start(settings: Settings, place: Place, address: str) -> None:
-    async def empty() -> bool:
-        server = Server(settings, place.url)
-        async with server.running():
-            return await is_empty(server.database)
+def _settings() -> Settings:
+    """The settings, with the logs set up as they say."""
+    settings = Settings()
+    configure_logs(settings.log_format, settings.log_level)
+    return settings
 
-    if not asyncio.run(empty()):
-        return
-    token = _seed(settings, place)
-    notes.print(
-        "\nThis database was empty, so it now has a demo organization with a small marketplace.\n"
+
+def _wrong_settings(fault: ValidationError) -> str:
+    """Name what is wrong, without the values: one may be a secret that strayed."""
+    prefix = Settings.model_config["env_prefix"]
+    return "; ".join(
+        f"{name if name.isupper() else f'{prefix}{name.upper()}'}: {error['msg']}"
+        for error in fault.errors()
+        for name in [str(error["loc"][0])]
+    )
+
+
+def _when_told_to_stop(act: Callable[[], object]) -> None:
+    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_stop, lambda _signal, _frame: act())
+
+
+@contextmanager
+def _listener(host: str, port: int) -> Iterator[socket.socket]:
+    """A port of our own, had before anything is started for it; uvicorn will listen on it."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as fault:
+            raise OSError(f"cannot listen on port {port} of {host}: {fault.strerror}") from fault
+        yield listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _show_first_key(address: str, token: str) -> None:
+    out.print(
+        "\nThis database was empty: it gets a demo organization with a small marketplace.\n"
         f"Its API key is shown this once:\n\n    {token}\n\n"
         f"Explore: {address}/graphiql#key={token}\n"
     )
 
 
-def _seed(settings: Settings, place: Place) -> str:
-    async def run() -> str:
-        server = Server(settings, place.url)
-        async with server.running():
-            with _progress() as progress:
-                task = progress.add_task("Seeding the demo", total=None)
-                made = await seed(
-                    server.database,
-                    server.writer,
-                    progress=lambda done, of: progress.update(task, completed=done, total=of),
-                )
-        return made.token
-
-    return asyncio.run(run())
+async def _seed(server: Server, show_token: Callable[[str], None]) -> None:
+    with _progress() as progress:
+        task = progress.add_task("Seeding the demo", total=None)
+        await seed(
+            server.database,
+            server.writer,
+            show_token=show_token,
+            progress=lambda done, of: progress.update(task, completed=done, total=of),
+        )
 
 
-def _in_store(work: Callable[[Connection], Awaitable[T]]) -> T:
-    settings = Settings()
+def _in_server(work: Callable[[Server], Awaitable[T]]) -> T:
+    settings = _settings()
 
     async def run(place: Place) -> T:
         server = Server(settings, place.url)
-        async with server.running(), server.database.writing() as connection:
-            return await work(connection)
+        async with server.running():
+            return await work(server)
 
     with database_place(settings) as place:
         require_migrated(place)
         return asyncio.run(run(place))
 
 
+def _in_store(work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run(server: Server) -> T:
+        async with server.database.writing() as connection:
+            return await work(connection)
+
+    return _in_server(run)
+
+
 @contextmanager
 def _progress() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=notes, transient=True) as progress:
+    quiet = not notes.is_terminal
+    with Progress(*columns, console=notes, transient=True, disable=quiet) as progress:
         yield progress
+
+
+def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table for people; anything but a terminal gets lines of fields between tabs."""
+    if not out.is_terminal:
+        for row in (columns, *rows):
+            typer.echo("\t".join(row))
+        return
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold", min_width=36 if column == "id" else None)
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)
 
 
 def _ledger_id(text: str) -> UUID:
@@ -351,7 +453,7 @@ def _time(moment: datetime | None) -> str:
     return "" if moment is None else moment.isoformat(" ", "seconds")
 
 
-def _stop(sentence: str) -> None:
+def _stop(sentence: str) -> Never:
     notes.print(f"ledgers: {sentence}")
     sys.exit(1)
 

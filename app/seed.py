@@ -1,7 +1,7 @@
 """The demo: an organization with an API key, and a small marketplace with some weeks of business.
 
 It goes through the same store and the same writer as any client's postings, so it is history like
-any other: 150 orders of ten sellers, fees, payouts, a few holds still in flight.
+any other: a hundred orders of ten sellers, fees, payouts, a few holds still in flight.
 """
 
 import random
@@ -57,9 +57,16 @@ async def is_empty(database: Database) -> bool:
 
 
 async def seed(
-    database: Database, writer: Writer, *, progress: Callable[[int, int], None] | None = None
+    database: Database,
+    writer: Writer,
+    *,
+    show_token: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Seeded:
-    """Make the demo organization, its key, and the marketplace."""
+    """Make the demo organization, its key, and the marketplace.
+
+    The token is shown as soon as it is good: whoever interrupts the trade has it nonetheless.
+    """
     async with database.writing() as connection:
         organization = await create_organization(connection, ORGANIZATION)
         scope = Scope(organization.organization_id, Mode.TEST)
@@ -77,6 +84,8 @@ async def seed(
             ),
         )
         accounts = await create_accounts(connection, _accounts(scope, ledger.ledger_id))
+    if show_token is not None:
+        show_token(token)
     by_name = {account.external_id or "": account.account_id for account in accounts}
     market = _Market(scope, ledger.ledger_id, by_name, writer)
     total = await market.trade(progress or (lambda _done, _of: None))

@@ -3,7 +3,9 @@
 /graphql        the API
 /graphiql       the page to explore it
 /health/live    200 while the process runs
-/health/ready   200 while it can serve: database reachable, schema current, not shutting down
+/health/ready   200 while it can serve, which is to say, while the database answers
+
+A server that was told to stop needs no word for it: it takes no connection any more.
 """
 
 import asyncio
@@ -39,7 +41,6 @@ class Server:
     url: str
     database: Database = field(init=False)
     writer: Writer = field(init=False)
-    draining: bool = False
 
     def __post_init__(self) -> None:
         self.database = Database(
@@ -52,12 +53,11 @@ class Server:
     @asynccontextmanager
     async def running(self, _: Starlette | None = None) -> AsyncIterator[None]:
         """Open the store; on the way out finish what was accepted, then close it."""
-        await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
-        self.writer.start()
         try:
+            await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
+            self.writer.start()
             yield
         finally:
-            self.draining = True
             await self.writer.stop()
             await self.database.close()
 
@@ -103,8 +103,6 @@ class Server:
             await context.renew()
 
     async def _ready(self, _: Request) -> Response:
-        if self.draining:
-            return JSONResponse({"status": "draining"}, 503)
         try:
             await asyncio.wait_for(self.database.ping(), 3)
         except (OperationalError, PoolTimeout, TimeoutError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from app.api.errors import Code, RequestRefused
 from app.store.database import Database, Unavailable
-from app.store.identity import Principal, authenticate
+from app.store.identity import Principal, authenticate, is_token
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="ledgers"'}
 MAX_REMEMBERED = 10_000
@@ -55,6 +55,8 @@ class Authenticator:
         try:
             text = token.decode("ascii")
         except UnicodeDecodeError:
+            return None
+        if not is_token(text):
             return None
         async with self.database.writing() as connection:
             return await authenticate(connection, text)

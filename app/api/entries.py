@@ -1,6 +1,6 @@
 """Entries."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
@@ -33,9 +33,10 @@ class Entry(Node):
     created_at: DateTime = strawberry.field(description="When it was recorded.")
     metadata: JSON = strawberry.field(description="The client's own data.")
     row: strawberry.Private[rows.EntryRow]
+    known_transaction: strawberry.Private[Any] = None
 
     @classmethod
-    def of(cls, row: rows.EntryRow) -> "Entry":
+    def of(cls, row: rows.EntryRow, known_transaction: "Transaction | None" = None) -> "Entry":
         return cls(
             id=encode_entry(row.account_id, row.sequence),
             direction=Direction(row.direction),
@@ -46,6 +47,7 @@ class Entry(Node):
             created_at=DateTime(row.recorded_at),
             metadata=JSON(row.metadata or {}),
             row=row,
+            known_transaction=known_transaction,
         )
 
     @strawberry.field(description="The transaction that it is a line of.")
@@ -54,6 +56,8 @@ class Entry(Node):
     ) -> Annotated["Transaction", strawberry.lazy("app.api.transactions")]:
         from app.api.transactions import Transaction
 
+        if self.known_transaction is not None:
+            return self.known_transaction
         return info.context.load.one(
             rows.transactions_by_sequence,
             self.row.ledger_id,

@@ -34,7 +34,7 @@ from app.api.refusals import (
     required_id,
 )
 from app.api.scalars import JSON, Amount, DateTime, Sequence
-from app.api.transactions import Transaction
+from app.api.transactions import Transaction, TransactionEvent
 from app.ledger import balances as domain
 from app.ledger import commands, refusals
 from app.ledger.accounts import Scope
@@ -338,9 +338,8 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
         raise refusal.under("transactions", "0") from None
     await info.context.renew()
     before: dict[UUID, Transaction] = {}
-    return PostTransactionsSuccess(
-        results=[await _posted(info, decision, before) for decision in decisions]
-    )
+    shown = await asyncio.gather(*(_posted(info, decision, before) for decision in decisions))
+    return PostTransactionsSuccess(results=list(shown))
 
 
 async def _post_apart(info: Info, items: list[PostTransactionInput]) -> list[Any]:
@@ -441,8 +440,14 @@ def _settle_line(index: int, line: SettleEntryInput) -> commands.SettleLine:
 
 def _transaction(recorded: Recorded) -> Transaction:
     """The transaction as it was just recorded, without reading it back."""
+    event = recorded.event
+    transaction = Transaction.of(_row(recorded), known_key=event.idempotency_key)
+    made = rows.EventRow(
+        event.number, event.kind.value, event.idempotency_key, event.description, event.recorded_at
+    )
+    transaction.known_history = [TransactionEvent.of(made)]
     accounts = {account.account_id: account for account in recorded.accounts}
-    entries = []
+    entries = transaction.known_entries = []
     for entry in recorded.entries:
         account, after = accounts[entry.account_id], entry.balances_after
         entries.append(
@@ -466,10 +471,11 @@ def _transaction(recorded: Recorded) -> Transaction:
                     normal_balance=account.normal_balance.value,
                     currency=account.currency,
                     exponent=account.exponent,
-                )
+                ),
+                transaction,
             )
         )
-    return Transaction.of(_row(recorded), entries, recorded.event.idempotency_key)
+    return transaction
 
 
 def _row(recorded: Recorded) -> rows.TransactionRow:

@@ -54,14 +54,10 @@ class Transaction(Node):
     row: strawberry.Private[rows.TransactionRow]
     known_entries: strawberry.Private[Items[Entry] | None] = None
     known_key: strawberry.Private[str | None] = None
+    known_history: strawberry.Private[Items[TransactionEvent] | None] = None
 
     @classmethod
-    def of(
-        cls,
-        row: rows.TransactionRow,
-        known_entries: Items[Entry] | None = None,
-        known_key: str | None = None,
-    ) -> "Transaction":
+    def of(cls, row: rows.TransactionRow, known_key: str | None = None) -> "Transaction":
         return cls(
             id=encode(TRANSACTION, row.transaction_id),
             sequence=Sequence(row.sequence),
@@ -74,7 +70,6 @@ class Transaction(Node):
             posted_at=moment(row.posted_at),
             voided_at=moment(row.voided_at),
             row=row,
-            known_entries=known_entries,
             known_key=known_key,
         )
 
@@ -100,6 +95,8 @@ class Transaction(Node):
 
     @strawberry.field(description="Every state that it went through, oldest first.")
     def history(self, info: Info) -> list[TransactionEvent]:
+        if self.known_history is not None:
+            return list(self.known_history)
         return info.context.load.all(
             rows.events_by_transaction, *self._place, build=TransactionEvent.of
         )

@@ -330,7 +330,9 @@ def _change_hold(
         for effect, part in ((Effect.SETTLE, settled), (Effect.RELEASE, released))
         for (account_id, direction), amount in part.items()
     ]
-    entries, changed = _carry(found.accounts, lines, event.number, len(hold.lines), recorded_at)
+    # What undoes a hold cannot have happened before the hold itself did.
+    effective_at = max(recorded_at, hold.transaction.effective_at)
+    entries, changed = _carry(found.accounts, lines, event.number, len(hold.lines), effective_at)
     return Recorded(
         _after_change(hold, entries, recorded_at),
         event,

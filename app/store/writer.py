@@ -135,7 +135,8 @@ class Writer:
             if len(batch) > 1 and not _is_outage(fault):
                 log.warning("batch_split", size=len(batch), **_describe(fault))
                 for waiting in batch:
-                    await self._answer([waiting])
+                    if not waiting.answer.done():  # or else the client has gone meanwhile
+                        await self._answer([waiting])
                 return
             for waiting in batch:
                 if not waiting.answer.done():
@@ -150,7 +151,10 @@ class Writer:
             try:
                 return await post(await self._connected(), groups)
             except psycopg.Error as fault:
-                await self._recover()
+                if _is_outage(fault):  # the address may lead to another server by now
+                    await self._disconnect()
+                else:
+                    await self._recover()
                 if attempt == ATTEMPTS or not _may_pass(fault):
                     raise
                 log.info("batch_retried", attempt=attempt, size=len(groups), **_describe(fault))

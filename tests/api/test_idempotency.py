@@ -101,6 +101,63 @@ async def test_keys_belong_to_a_ledger(api: Api) -> None:
         assert answer["replayed"] is False
 
 
+async def test_keys_belong_to_an_organization(api: Api) -> None:
+    """The same key serves once for each organization, and tells neither of the other."""
+    for tenant in (api, await api.stranger()):
+        ledger, cash, wallet = await books(tenant)
+        answer = await tenant.post(ledger, cash, wallet, 5, idempotencyKey="key")
+        assert (answer["replayed"], answer["transaction"]["sequence"]) == (False, "1")
+
+
+async def test_a_hold_again(api: Api) -> None:
+    """A hold that was settled or voided since is replayed as it stands now, and held only once."""
+    ledger, cash, wallet = await books(api)
+    for mutation, status in ((SETTLE, "POSTED"), (VOID, "VOIDED")):
+        first = await api.post(ledger, cash, wallet, 5, status="PENDING", idempotencyKey=status)
+        await api.answer(
+            mutation, transactionId=first["transaction"]["id"], idempotencyKey=f"{status} end"
+        )
+        again = await api.post(ledger, cash, wallet, 5, status="PENDING", idempotencyKey=status)
+        assert again["replayed"] is True
+        assert again["transaction"]["id"] == first["transaction"]["id"]
+        assert again["transaction"]["status"] == status
+    assert await api.balances(wallet) == (5, 0, 5, 5)
+
+
+async def test_a_change_of_a_hold_counts_wholly(api: Api) -> None:
+    """Each field of a settlement or void makes it another content; defaults do not."""
+    ledger, cash, wallet = await books(api)
+    hold = (await api.post(ledger, cash, wallet, 5, status="PENDING"))["transaction"]["id"]
+    other = (await api.post(ledger, cash, wallet, 5, status="PENDING"))["transaction"]["id"]
+
+    def part(amount: int) -> list[Json]:
+        return [
+            {"accountId": cash, "direction": "DEBIT", "amount": str(amount)},
+            {"accountId": wallet, "direction": "CREDIT", "amount": str(amount)},
+        ]
+
+    first: Json = {"transactionId": hold, "entries": part(2), "final": False}
+    await api.answer(SETTLE, **first, idempotencyKey="s")
+    for change in (
+        {"transactionId": other},
+        {"entries": part(1)},
+        {"entries": part(2)[::-1]},
+        {"entries": None},
+        {"final": True},
+    ):
+        answer = await api.answer(SETTLE, **{**first, **change}, idempotencyKey="s")
+        assert answer["code"] == "IDEMPOTENCY_CONFLICT", change
+    await api.answer(VOID, transactionId=hold, idempotencyKey="v")
+    for change in ({"transactionId": other}, {"description": "x"}):
+        answer = await api.answer(VOID, **{"transactionId": hold, **change}, idempotencyKey="v")
+        assert answer["code"] == "IDEMPOTENCY_CONFLICT", change
+    for mutation, fields in ((SETTLE, first), (VOID, {"transactionId": hold, "description": None})):
+        key = "s" if mutation is SETTLE else "v"
+        answer = await api.answer(mutation, **fields, idempotencyKey=key)
+        assert answer["replayed"] is True
+    assert await api.balances(wallet) == (2, 5, 2, 7)
+
+
 async def test_dry_run(api: Api) -> None:
     """A dry run decides as a posting would, keeps nothing, and leaves its key free."""
     ledger, cash, wallet = await books(api)
@@ -255,3 +312,37 @@ async def test_exact_to_the_last_unit(api: Api) -> None:
         await api.send(POST, {"input": posting(ledger, cash, wallet, "too much", largest + 1)})
     ).json()
     assert {error["extensions"]["code"] for error in body["errors"]} == {"BAD_USER_INPUT"}
+
+
+async def test_a_dry_run_shows_all_of_itself(api: Api) -> None:
+    """What a dry run would record is shown whole, though none of it can be read anywhere."""
+    ledger, cash, wallet = await books(api)
+    query = """mutation ($input: PostTransactionInput!) { postTransaction(input: $input) {
+        ... on PostTransactionSuccess { transaction { status history { kind idempotencyKey }
+            ledger { id } entries { account { id } transaction { status sequence } } } } } }"""
+    answer = await api.answer(query, **posting(ledger, cash, wallet, "key"), dryRun=True)
+    assert answer["transaction"] == {
+        "status": "POSTED",
+        "history": [{"kind": "POSTED", "idempotencyKey": "key"}],
+        "ledger": {"id": ledger},
+        "entries": [
+            {"account": {"id": account}, "transaction": {"status": "POSTED", "sequence": "1"}}
+            for account in (cash, wallet)
+        ],
+    }
+
+
+async def test_what_undoes_a_hold_is_not_before_it(api: Api) -> None:
+    """A hold of the future that is settled now is posted when it was to happen, not before."""
+    ledger, cash, wallet = await books(api)
+    hold = await api.post(
+        ledger, cash, wallet, 5, status="PENDING", effectiveAt="2150-01-01T00:00:00Z"
+    )
+    await api.answer(SETTLE, transactionId=hold["transaction"]["id"], idempotencyKey="settle")
+    query = """query ($id: ID!) { account(id: $id) {
+        before: balances(asOf: "2149-12-31T00:00:00Z") { posted { amount } pending { credits } }
+        after: balances(asOf: "2150-01-01T00:00:00Z") { posted { amount } pending { credits } }
+    } }"""
+    account = (await api.run(query, {"id": wallet}))["account"]
+    assert account["before"] == {"posted": {"amount": "0"}, "pending": {"credits": "0"}}
+    assert account["after"] == {"posted": {"amount": "5"}, "pending": {"credits": "0"}}

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.ledger.accounts import Mode
+from tests.api.market import STATE
 from tests.api_client import SETTLE, VOID, Api, Json
 
 DETAILED = """
@@ -60,11 +62,9 @@ class Shop:
             self.entry("cash", "CREDIT", amount),
         ]
 
-    async def state(self) -> list[tuple[int, int, int, int]]:
-        return [
-            await self.api.balances(account)
-            for account in (self.cash, self.wallet, self.frozen, self.points)
-        ]
+    async def state(self) -> Json:
+        """Every balance, version, sequence and status of the ledger."""
+        return await self.api.run(STATE, {"id": self.ledger})
 
 
 @pytest_asyncio.fixture
@@ -232,6 +232,62 @@ async def test_archived(shop: Shop) -> None:
         f'mutation {{ archiveLedger(input: {{ledgerId: "{shop.ledger}"}}) {{ __typename }} }}'
     )
     assert (await refused(shop, entries=shop.spend(1)))["code"] == "LEDGER_ARCHIVED"
+
+
+async def test_no_such_ledger(shop: Shop) -> None:
+    """A ledger of nobody, of a stranger, and of the other mode are not found alike."""
+    unknown = "ldgr_" + shop.ledger.removeprefix("ldgr_")[::-1]
+    theirs = await (await shop.api.stranger()).ledger()
+    live = await (await shop.api.with_key(mode=Mode.LIVE)).ledger()
+    answers = [
+        await refused(shop, ledgerId=ledger, entries=shop.spend(1))
+        for ledger in (unknown, theirs, live)
+    ]
+    assert (
+        answers
+        == [
+            {
+                "__typename": "LedgerNotFound",
+                "code": "LEDGER_NOT_FOUND",
+                "message": "No ledger with this id is visible to the API key.",
+                "path": ["input", "ledgerId"],
+                "retryable": False,
+            }
+        ]
+        * 3
+    )
+
+
+async def test_first_of_several(shop: Shop) -> None:
+    """A posting that breaks more and more rules is refused for the first of them each time."""
+    entries = shop.spend(101, condition={"posted": {"gte": "0"}})
+    fields: Json = {"entries": entries}
+    codes = [(await refused(shop, **fields))["code"]]
+    entries[1]["accountVersion"] = "7"
+    codes.append((await refused(shop, **fields))["code"])
+    entries += [shop.entry("frozen", "DEBIT", 1), shop.entry("cash", "CREDIT", 1)]
+    codes.append((await refused(shop, **fields))["code"])
+    fields["externalId"] = "order"
+    codes.append((await refused(shop, **fields))["code"])
+    entries.append(shop.entry("points", "DEBIT", 1))
+    codes.append((await refused(shop, **fields))["code"])
+    entries.append(shop.entry("acct_" + "0" * 32, "DEBIT", 1))
+    codes.append((await refused(shop, **fields))["code"])
+    codes.append((await refused(shop, **fields, idempotencyKey="used"))["code"])
+    nowhere = {"ledgerId": "ldgr_" + shop.ledger.removeprefix("ldgr_")[::-1]}
+    codes.append((await refused(shop, **fields, **nowhere))["code"])
+    codes.append((await refused(shop, **fields, **nowhere, description="\1"))["code"])
+    assert codes == [
+        "INSUFFICIENT_FUNDS",
+        "VERSION_CONFLICT",
+        "ACCOUNT_NOT_OPEN",
+        "EXTERNAL_ID_TAKEN",
+        "ENTRIES_UNBALANCED",
+        "ACCOUNT_NOT_FOUND",
+        "IDEMPOTENCY_CONFLICT",
+        "LEDGER_NOT_FOUND",
+        "VALIDATION_FAILED",
+    ]
 
 
 async def test_account_of_another_ledger(shop: Shop) -> None:

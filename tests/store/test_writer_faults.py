@@ -1,0 +1,306 @@
+"""The writer against faults that the database itself brings about, and against other writers."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import psycopg
+import pytest
+import pytest_asyncio
+from psycopg import errors
+from uuid_utils.compat import uuid7
+
+from app.ledger.administration import CreateAccount
+from app.ledger.balances import Direction
+from app.ledger.commands import (
+    EntryDraft,
+    PostTransaction,
+    SettleLine,
+    SettleTransaction,
+    VoidTransaction,
+)
+from app.ledger.posting import Recorded, Replayed
+from app.ledger.refusals import InsufficientFunds, TransactionNotPending
+from app.store import writer as writing
+from app.store.administration import create_accounts
+from app.store.database import Connection, Database, Unavailable
+from app.store.posting import Answer, Group, post
+from app.store.verify import verify
+from app.store.writer import Writer
+
+from .test_writer import Bench, opened, terminate_waiting, until_waiting
+
+
+@pytest_asyncio.fixture
+async def bench(database_url: str) -> AsyncIterator[Bench]:
+    async with opened(database_url) as made:
+        yield made
+    assert verify(database_url).violations == ()
+
+
+@asynccontextmanager
+async def several_writers(bench: Bench, count: int) -> AsyncIterator[list[Bench]]:
+    """The same ledger through writers of their own, as that many server processes have."""
+    async with AsyncExitStack() as stack:
+        benches = []
+        for _ in range(count):
+            writer = Writer(Database(bench.url, pool_size=1, statement_seconds=15), 400)
+            writer.start()
+            stack.push_async_callback(writer.stop)
+            benches.append(replace(bench, writer=writer))
+        yield benches
+
+
+MOMENTS = {
+    "at insert": "TRIGGER fault BEFORE INSERT ON transaction_events",
+    "at commit": (
+        "CONSTRAINT TRIGGER fault AFTER INSERT ON transaction_events DEFERRABLE INITIALLY DEFERRED"
+    ),
+}
+
+
+@asynccontextmanager
+async def fault(bench: Bench, moment: str, body: str) -> AsyncIterator[None]:
+    """Have the database do something with each event, as it is inserted or at COMMIT."""
+    async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as owner:
+        await owner.execute(
+            "CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql"
+            f" AS $$ BEGIN {body}; RETURN NEW; END $$"
+        )
+        await owner.execute(f"CREATE {MOMENTS[moment]} FOR EACH ROW EXECUTE FUNCTION fault()")
+        try:
+            yield
+        finally:
+            await owner.execute("DROP FUNCTION fault() CASCADE")
+
+
+async def one_batch(bench: Bench, commands: Sequence[PostTransaction]) -> list[object]:
+    """Have the writer take all the commands as one batch."""
+    async with bench.database.writing() as connection:
+        await connection.execute("SELECT FROM ledgers FOR NO KEY UPDATE")
+        first = bench.writer.submit([bench.posting("first")])
+        while bench.writer.batches == 0:
+            await asyncio.sleep(0)
+        waiting = [bench.writer.submit([command]) for command in commands]
+    await first
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    return [answer[0] if isinstance(answer, list) else answer for answer in answers]
+
+
+# ---- faults of the database ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_poison_in_the_database(bench: Bench, moment: str) -> None:
+    """A posting that the database refuses, at once or only at COMMIT, fails alone in its batch."""
+    poisonous = "NEW.idempotency_key ~ 'poison'"
+    body = f"IF {poisonous} THEN RAISE 'no' USING ERRCODE = '23514'; END IF"
+    keys = [f"key-{number}" for number in range(20)]
+    keys[3], keys[19] = "poison-3", "poison-19"
+    async with fault(bench, moment, body):
+        answers = await one_batch(bench, [bench.posting(key) for key in keys])
+    assert [type(answer) for answer in answers] == [
+        errors.CheckViolation if key.startswith("poison") else Recorded for key in keys
+    ]
+    assert await bench.total() == (19, 38, 19)
+    assert isinstance(await bench.writer.write(bench.posting("poison-3")), Recorded)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+async def test_faults_that_pass_by_themselves(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, moment: str, state: str
+) -> None:
+    """A serialization failure or deadlock, at a statement or at COMMIT, costs another attempt."""
+    monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
+    async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as owner:
+        await owner.execute("CREATE SEQUENCE faults")
+        await owner.execute("GRANT USAGE ON SEQUENCE faults TO ledgers_app")
+        # A sequence forgets nothing in a rollback: the first two attempts fail.
+        body = f"IF nextval('faults') <= 2 THEN RAISE 'no' USING ERRCODE='{state}'; END IF"
+        async with fault(bench, moment, body):
+            answers = await bench.post_all(["a", "b", "c"])
+        assert [type(answer) for answer in answers] == [Recorded] * 3
+        assert await bench.total() == (3, 6, 3)
+        await owner.execute("DROP SEQUENCE faults")
+
+
+async def test_backend_ended_at_commit(bench: Bench) -> None:
+    """A backend that is ended while it commits leaves nothing by halves; all is sent again."""
+    async with (
+        await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as other,
+        fault(bench, "at commit", "PERFORM pg_advisory_xact_lock_shared(1)"),
+    ):
+        await other.execute("SELECT pg_advisory_lock(1)")
+        waiting = asyncio.ensure_future(bench.post_all([f"key-{n}" for n in range(20)]))
+        await until_waiting(bench, 1)
+        await terminate_waiting(bench)
+        await until_waiting(bench, 1)
+        assert await bench.total() == (0, 0, 0)
+        await other.execute("SELECT pg_advisory_unlock(1)")
+        assert [type(answer) for answer in await waiting] == [Recorded] * 20
+    assert await bench.total() == (20, 40, 20)
+
+
+async def test_a_standby_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that has become read-only is left, for the address may lead to another by now."""
+    monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
+    await bench.writer.write(bench.posting("before"))
+    connection = bench.writer._connection  # noqa: SLF001
+    assert connection is not None
+    await connection.execute("SET default_transaction_read_only = on")
+    assert isinstance(await bench.writer.write(bench.posting("after")), Recorded)
+    assert connection.closed
+    assert await bench.total() == (2, 4, 2)
+
+
+async def test_who_has_gone_is_not_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a batch had to be split, nothing is attempted for clients that have given up."""
+    attempts: list[list[str]] = []
+    monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
+
+    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+        keys = [command.idempotency_key for group in groups for command in group.commands]
+        attempts.append(keys)
+        if len(keys) > 1:
+            for answer in waiting[1:9]:
+                answer.cancel()
+            raise errors.LockNotAvailable("injected")
+        return await post(connection, groups)
+
+    monkeypatch.setattr(writing, "post", failing)
+    waiting = [bench.writer.submit([bench.posting(f"key-{n}")]) for n in range(10)]
+    await asyncio.gather(waiting[0], waiting[9])
+    assert attempts[writing.ATTEMPTS :] == [["key-0"], ["key-9"]]
+    assert await bench.total() == (2, 4, 2)
+
+
+async def test_a_fault_of_ours_fails_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception in the middle of the pipeline reaches its caller only; the writer goes on."""
+
+    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+        async with connection.pipeline():
+            await connection.execute("BEGIN")
+            await connection.execute("SELECT FROM ledgers FOR NO KEY UPDATE")
+            if any(c.idempotency_key == "poison" for group in groups for c in group.commands):
+                raise KeyError("injected")
+            await connection.execute("ROLLBACK")
+        return await post(connection, groups)
+
+    monkeypatch.setattr(writing, "post", failing)
+    answers = await one_batch(bench, [bench.posting(key) for key in ("a", "poison", "b")])
+    assert [type(answer) for answer in answers] == [Recorded, KeyError, Recorded]
+    assert await bench.total() == (3, 6, 3)
+
+
+async def test_stopping_in_an_outage(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer that is stopped while the database is away answers all that waits, and ends."""
+
+    async def refused() -> Connection:
+        raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(bench.database, "connect", refused)
+    bench.writer.max_entries = 10
+    waiting = [bench.writer.submit([bench.posting(f"key-{n}")]) for n in range(20)]
+    await bench.writer.stop()
+    assert [type(answer.exception()) for answer in waiting] == [Unavailable] * 20
+    assert await bench.total() == (0, 0, 0)
+
+
+# ---- several writers, as of several servers ------------------------------------------------------
+
+
+async def test_opposing_postings_of_several_writers(bench: Bench) -> None:
+    """Writers that post over the same accounts in any order all succeed, and lose no unit."""
+    chance = random.Random(7)
+    async with bench.database.writing() as connection:
+        accounts = [
+            account.account_id
+            for account in await create_accounts(
+                connection,
+                [
+                    CreateAccount(
+                        bench.scope, uuid7(), bench.ledger_id, f"a{n}", Direction.CREDIT, "USD", 2
+                    )
+                    for n in range(8)
+                ],
+            )
+        ]
+    commands = []
+    for number in range(400):
+        chosen = chance.sample(accounts, 6)
+        drafts = tuple(
+            EntryDraft(account, side, 3)
+            for account, side in zip(chosen, (Direction.DEBIT, Direction.CREDIT) * 3, strict=True)
+        )
+        commands.append(
+            PostTransaction(bench.scope, uuid7(), bench.ledger_id, f"key-{number}", drafts)
+        )
+    async with several_writers(bench, 4) as benches:
+        decisions = await asyncio.gather(
+            *(benches[n % 4].writer.write(command) for n, command in enumerate(commands))
+        )
+        assert [type(decision) for decision in decisions] == [Recorded] * 400
+        sequences = sorted(d.transaction.sequence for d in decisions if isinstance(d, Recorded))
+        assert sequences == list(range(1, 401))
+    assert await bench.total() == (400, 2400, 0)
+
+
+async def test_the_last_unit_among_writers(bench: Bench) -> None:
+    """Forty clients of four writers race for ten units: ten get one, thirty are refused."""
+    await bench.writer.write(bench.posting("open", 10))
+    async with several_writers(bench, 4) as benches:
+        answers = await asyncio.gather(
+            *(
+                benches[n % 4].writer.write(
+                    bench.posting(f"spend-{n}", debit=bench.floored, credit=bench.free)
+                )
+                for n in range(40)
+            ),
+            return_exceptions=True,
+        )
+    names = sorted(type(answer).__name__ for answer in answers)
+    assert names == [InsufficientFunds.__name__] * 30 + [Recorded.__name__] * 10
+    assert await bench.total() == (11, 22, 0)
+
+
+async def test_one_key_among_writers(bench: Bench) -> None:
+    """One key sent through four writers at once is recorded once, whoever comes first."""
+    async with several_writers(bench, 4) as benches:
+        answers = await asyncio.gather(
+            *(benches[n % 4].writer.write(bench.posting("same", 5)) for n in range(40))
+        )
+    names = sorted(type(answer).__name__ for answer in answers)
+    assert names == [Recorded.__name__] + [Replayed.__name__] * 39
+    assert await bench.total() == (1, 2, 5)
+
+
+async def test_one_hold_among_writers(bench: Bench) -> None:
+    """Settlements and voids of one hold through four writers never release more than it has."""
+    hold = replace(bench.posting("hold", 10), pending=True)
+    await bench.writer.write(hold)
+    lines = (
+        SettleLine(bench.free, Direction.DEBIT, 3),
+        SettleLine(bench.floored, Direction.CREDIT, 3),
+    )
+    commands: list[SettleTransaction | VoidTransaction] = [
+        SettleTransaction(bench.scope, hold.transaction_id, f"s{n}", lines, final=False)
+        for n in range(2)
+    ]
+    commands += [VoidTransaction(bench.scope, hold.transaction_id, f"v{n}") for n in range(10)]
+    async with several_writers(bench, 4) as benches:
+        answers = await asyncio.gather(
+            *(benches[n % 4].writer.write(command) for n, command in enumerate(commands)),
+            return_exceptions=True,
+        )
+    recorded = [answer for answer in answers if isinstance(answer, Recorded)]
+    others = [answer for answer in answers if not isinstance(answer, Recorded)]
+    assert {type(answer) for answer in others} == {TransactionNotPending}
+    settled = sum(recorded[n].event.kind.value == "settled" for n in range(len(recorded)))
+    assert len(recorded) == settled + 1
+    assert await bench.total() == (1, 2 + 2 * len(recorded), 3 * settled)
