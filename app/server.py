@@ -100,7 +100,7 @@ class Server:
         try:
             yield context
         finally:
-            await context.renew()
+            await context.close()
 
     async def _ready(self, _: Request) -> Response:
         try:

@@ -144,6 +144,7 @@ class Context:
     writer: Writer
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _load: Loaders | None = None
+    _over: bool = False
 
     @property
     def scope(self) -> Scope:
@@ -152,6 +153,8 @@ class Context:
     @property
     def load(self) -> Loaders:
         """The loaders of the present snapshot."""
+        if self._over:
+            raise RuntimeError("The operation is over.")
         if self._load is None:
             self._load = Loaders(self.database.snapshot(self.scope))
         return self._load
@@ -161,6 +164,11 @@ class Context:
         loaders, self._load = self._load, None
         if loaders is not None:
             await loaders.snapshot.close()
+
+    async def close(self) -> None:
+        """The operation is over: what still runs of it loads nothing more."""
+        self._over = True
+        await self.renew()
 
     def require(self, permission: Permission) -> None:
         """Refuse with FORBIDDEN unless the key has the permission."""

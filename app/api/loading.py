@@ -61,6 +61,7 @@ class Loader(Generic[K, V]):
                     future.cancel()
                 elif (fault := task.exception()) is not None:
                     future.set_exception(fault)
+                    future.exception()  # whoever waited may be gone: nobody need complain of it
                 else:
                     future.set_result(None)
 

@@ -175,12 +175,15 @@ class Snapshot:
         self._pool = pool
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
+        self._closed = False
         self._tenancy = tenancy(scope)
 
     async def rows(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         """Run one statement and return all its rows."""
         assert "%(organization)s" in statement, "a statement must filter on the organization"
         async with self._turn:
+            if self._closed:
+                raise Unavailable("The operation is over.")
             self.statements += 1
             try:
                 if self._connection is None:
@@ -193,6 +196,7 @@ class Snapshot:
     async def close(self) -> None:
         """End the transaction and hand the connection back."""
         async with self._turn:
+            self._closed = True
             connection, self._connection = self._connection, None
             if connection is not None:
                 with suppress(psycopg.Error):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.ledger.accounts import Mode
 from app.store.identity import Permission
-from tests.api_client import SETTLE, VOID, Api, Json
+from tests.api_client import SETTLE, VOID, Api, Json, open_api
 
 NODE = """
 query ($id: ID!) {
@@ -693,3 +693,19 @@ async def test_history_of_400_steps(books: Books) -> None:
             assert len(points) == 400
             assert datetime.fromisoformat(points[0]["startsAt"]) <= first
             assert datetime.fromisoformat(points[-1]["endsAt"]) > last
+
+
+async def test_what_outlives_its_operation_keeps_no_connection(database_url: str) -> None:
+    """Fields that still run when another's error has ended the operation read nothing more."""
+    async with open_api(database_url, pool_size=1) as api:
+        ledger = await api.ledger()
+        for query in (
+            '{ ledger(id: "%s") { name } ledgers(first: 999) { nodes { id } } }',
+            '{ nodes(ids: ["%s"]) { id } node(id: "%s") { id }'
+            ' ledgers(after: "x") { nodes { id } } }',
+        ) * 3:
+            body = (await api.send(query.replace("%s", ledger))).json()
+            assert "errors" in body
+        assert (await api.run("{ ledgers { nodes { id } } }"))["ledgers"]["nodes"] == [
+            {"id": ledger}
+        ]
