@@ -701,8 +701,10 @@ async def test_what_outlives_its_operation_keeps_no_connection(database_url: str
         ledger = await api.ledger()
         for query in (
             '{ ledger(id: "%s") { name } ledgers(first: 999) { nodes { id } } }',
-            '{ nodes(ids: ["%s"]) { id } node(id: "%s") { id }'
-            ' ledgers(after: "x") { nodes { id } } }',
+            (
+                '{ nodes(ids: ["%s"]) { id } node(id: "%s") { id }'
+                ' ledgers(after: "x") { nodes { id } } }'
+            ),
         ) * 3:
             body = (await api.send(query.replace("%s", ledger))).json()
             assert "errors" in body
