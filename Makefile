@@ -1,6 +1,6 @@
 # Two commands for users, `make serve` and `make test`; the rest is for those who build Ledgers.
 
-PYTHON ?= $(shell for candidate in python3.13 python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for candidate in python3.14 python3.13 python3.12 python3.11 python3; do \
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& command -v "$$candidate" && break; done)
 BIN := .venv/bin
@@ -43,8 +43,12 @@ lock:
 		--constraint requirements.lock --generate-hashes \
 		--no-header --no-annotate --quiet --output-file tests/requirements.lock
 
+# Files in .venv stand for what is installed; each is made once its step has gone through.
+
 .venv/python:
 	@test -n '$(PYTHON)' || { echo 'Ledgers needs Python 3.11 or newer; none was found.' >&2; exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'Ledgers needs Python 3.11 or newer; $(PYTHON) is not.' >&2; exit 1; }
 	@'$(PYTHON)' -m venv .venv
 	@touch $@
 
@@ -55,5 +59,6 @@ lock:
 	@touch $@
 
 .venv/test: .venv/serve tests/requirements.lock
+	@echo 'Installing what its tests need …'
 	@$(PIP) --require-hashes --requirement tests/requirements.lock
 	@touch $@

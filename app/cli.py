@@ -138,6 +138,7 @@ def serve(
                 address = _address(listener)
                 if demo and place.embedded and await is_empty(server.database):
                     await _seed(server, partial(_show_first_key, address))
+                listener.listen(config.backlog)  # who reads that we serve may connect at once
                 if settings.log_format == "json":
                     log.info("serving", address=address)
                 else:
@@ -192,12 +193,7 @@ def verify() -> None:
     """
     with database_place(_settings()) as place:
         require_migrated(place)
-        with _progress() as progress:
-            task = progress.add_task("Checking", total=None)
-
-            def show(name: str, done: int, total: int) -> None:
-                progress.update(task, description=name, completed=done, total=total)
-
+        with _progress() as show:
             report = verify_database(place.owner_url, progress=show)
     out.print(
         f"{report.organizations} organizations, {report.ledgers} ledgers, {report.accounts}"
@@ -365,7 +361,7 @@ def _when_told_to_stop(act: Callable[[], object]) -> None:
 
 @contextmanager
 def _listener(host: str, port: int) -> Iterator[socket.socket]:
-    """A port of our own, had before anything is started for it; uvicorn will listen on it."""
+    """A port of our own, had before anything is started for it; nobody can connect yet."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -389,13 +385,12 @@ def _show_first_key(address: str, token: str) -> None:
 
 
 async def _seed(server: Server, show_token: Callable[[str], None]) -> None:
-    with _progress() as progress:
-        task = progress.add_task("Seeding the demo", total=None)
+    with _progress() as show:
         await seed(
             server.database,
             server.writer,
             show_token=show_token,
-            progress=lambda done, of: progress.update(task, completed=done, total=of),
+            progress=partial(show, "Seeding the demo"),
         )
 
 
@@ -421,11 +416,20 @@ def _in_store(work: Callable[[Connection], Awaitable[T]]) -> T:
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """What shows people how far something is, from the first time it is called."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    quiet = not notes.is_terminal
-    with Progress(*columns, console=notes, transient=True, disable=quiet) as progress:
-        yield progress
+    progress = Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal)
+    task = progress.add_task("", total=None)
+
+    def show(name: str, done: int, total: int) -> None:
+        progress.update(task, description=name, completed=done, total=total)
+        progress.start()
+
+    try:
+        yield show
+    finally:
+        progress.stop()
 
 
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -1,5 +1,6 @@
 """The server as a process of its own: started, told to stop, killed."""
 
+import json
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from app.store.embedded import EmbeddedPostgres
 from app.store.migrate import migrate
-from tests.conftest import MakeDatabase, empty_database
+from tests.conftest import empty_database
 
 LEDGERS = [sys.executable, "-m", "app.cli"]
 TOKEN = re.compile(r"ldg_test_[0-9A-Za-z]{61}")
@@ -29,18 +32,52 @@ mutation ($input: PostTransactionInput!) {
   postTransaction(input: $input) { __typename ... on PostTransactionSuccess { replayed } }
 }
 """
+NODES = "{ ledgers { nodes { id name accounts(first: 2) { nodes { id } } } } }"
+BALANCES = "{ ledgers { nodes { accounts { nodes { id balances { posted { amount } } } } } } }"
 
 
 @dataclass
 class Running:
-    """A `ledgers serve` and where it listens."""
+    """A `ledgers serve`, where it listens, and what it says."""
 
     process: subprocess.Popen[str]
-    url: str
-    log: Path
+    stdout: Path
+    stderr: Path
+
+    @property
+    def url(self) -> str:
+        """The address that it says it serves."""
+        said = re.search(r"http://127\.0\.0\.1:\d+", self.stderr.read_text())
+        assert said, self.output()
+        return said[0]
+
+    def has_begun(self) -> bool:
+        assert self.process.poll() is None, self.output()
+        return "erving" in self.stderr.read_text() and self.is_ready()
 
     def output(self) -> str:
-        return self.log.read_text()
+        return self.stdout.read_text() + self.stderr.read_text()
+
+    def token(self) -> str:
+        """The key that it printed, once in the link and once by itself."""
+        alone, linked = TOKEN.findall(self.output())
+        assert alone == linked
+        assert f"{self.url}/graphiql#key={alone}\n" in self.stdout.read_text()
+        return str(alone)
+
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def is_listening(self) -> bool:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        try:
+            socket.create_connection((host, int(port))).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self, told: int) -> int:
         self.process.send_signal(told)
@@ -56,6 +93,16 @@ class Running:
         body = response.json()
         assert "errors" not in body, body
         return body["data"]
+
+    def posting(self, token: str, key: str) -> dict[str, Any]:
+        """The input of a posting between two accounts of the demo."""
+        (ledger,) = self.graphql(token, NODES)["ledgers"]["nodes"]
+        cash, fees = (account["id"] for account in ledger["accounts"]["nodes"])
+        entries = [
+            {"accountId": cash, "direction": "DEBIT", "amount": "7"},
+            {"accountId": fees, "direction": "CREDIT", "amount": "7"},
+        ]
+        return {"ledgerId": ledger["id"], "idempotencyKey": key, "entries": entries}
 
 
 Serve = Callable[..., Running]
@@ -76,20 +123,19 @@ def serve(directory: Path) -> Iterator[Serve]:
     started: list[Running] = []
 
     def start(*arguments: str, **environment: str) -> Running:
-        port = free_port()
-        log = directory / f"serve-{len(started)}.log"
-        with log.open("w") as out:
+        stdout, stderr = (directory / f"{len(started)}.{name}" for name in ("out", "err"))
+        with stdout.open("w") as out, stderr.open("w") as err:
             process = subprocess.Popen(
-                [*LEDGERS, "serve", "--port", str(port), *arguments],
+                [*LEDGERS, "serve", "--port", "0", *arguments],
                 env=clean_environment(directory) | environment,
                 stdout=out,
-                stderr=out,
+                stderr=err,
                 stdin=subprocess.DEVNULL,
                 text=True,
             )
-        running = Running(process, f"http://127.0.0.1:{port}", log)
+        running = Running(process, stdout, stderr)
         started.append(running)
-        until(lambda: is_ready(running) or process.poll() is not None, running.output)
+        until(running.has_begun, running.output)
         return running
 
     yield start
@@ -97,160 +143,172 @@ def serve(directory: Path) -> Iterator[Serve]:
         if running.process.poll() is None:
             running.process.kill()
             running.process.wait()
-    until(lambda: not database_processes(directory))
+    until(lambda: not processes_of(directory))
 
 
 def test_first_and_second_start(serve: Serve, directory: Path) -> None:
     """The first start makes the demo and prints its key once; the second keeps the data."""
     first = serve()
-    (token,) = set(TOKEN.findall(first.output()))
-    assert f"/graphiql#key={token}" in first.output()
-    accounts = (
-        "{ ledgers { nodes { name accounts { nodes { id balances { posted { amount } } } } } } }"
-    )
-    before = first.graphql(token, accounts)
-    assert before["ledgers"]["nodes"][0]["name"] == "Demo marketplace"
-    assert httpx.get(f"{first.url}/graphiql").status_code == 200
-    assert httpx.get(f"{first.url}/health/live").json() == {"status": "live"}
-    assert httpx.get(f"{first.url}/health/ready").json() == {"status": "ready"}
+    token = first.token()
+    (ledger,) = first.graphql(token, NODES)["ledgers"]["nodes"]
+    assert ledger["name"] == "Demo marketplace"
+    before = first.graphql(token, BALANCES)
     assert first.stop(signal.SIGTERM) == 0
-    until(lambda: not database_processes(directory))
+    assert not processes_of(directory)
     second = serve()
-    assert TOKEN.findall(second.output()) == []
-    assert second.graphql(token, accounts) == before
+    assert second.stdout.read_text() == ""
+    assert second.graphql(token, BALANCES) == before
     assert second.stop(signal.SIGINT) == 0
-    until(lambda: not database_processes(directory))
-    assert "Traceback" not in first.output() + second.output()
+    assert not processes_of(directory)
+
+
+def test_normal_life_is_quiet(serve: Serve) -> None:
+    """Pages and health checks answer; from start to stop one line is said."""
+    running = serve("--no-demo")
+    page = httpx.get(f"{running.url}/", follow_redirects=True)
+    assert (page.status_code, page.url.path) == (200, "/graphiql")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert httpx.get(f"{running.url}/health/live").json() == {"status": "live"}
+    assert httpx.get(f"{running.url}/health/ready").json() == {"status": "ready"}
+    assert running.stop(signal.SIGTERM) == 0
+    assert running.output() == (
+        f"Serving {running.url}/graphql; explore it at {running.url}/graphiql\n"
+    )
 
 
 def test_killed_server_leaves_no_database_and_recovers(serve: Serve, directory: Path) -> None:
     """After SIGKILL the database stops by itself; the next start has all that was answered."""
     first = serve()
-    (token,) = set(TOKEN.findall(first.output()))
-    nodes = "{ ledgers { nodes { id accounts(first: 2) { nodes { id } } } } }"
-    (ledger,) = first.graphql(token, nodes)["ledgers"]["nodes"]
-    cash, fees = (account["id"] for account in ledger["accounts"]["nodes"])
-    posting = {
-        "ledgerId": ledger["id"],
-        "idempotencyKey": "before the kill",
-        "entries": [
-            {"accountId": cash, "direction": "DEBIT", "amount": "7"},
-            {"accountId": fees, "direction": "CREDIT", "amount": "7"},
-        ],
+    token = first.token()
+    posting = {"input": first.posting(token, "before the kill")}
+    answer = first.graphql(token, POST, posting)
+    assert answer["postTransaction"] == {
+        "__typename": "PostTransactionSuccess",
+        "replayed": False,
     }
-    answer = first.graphql(token, POST, {"input": posting})
-    assert answer["postTransaction"]["replayed"] is False
     first.process.kill()
     first.process.wait()
-    until(lambda: not database_processes(directory))
+    until(lambda: not processes_of(directory))
     second = serve()
-    answer = second.graphql(token, POST, {"input": posting})
-    assert answer["postTransaction"]["replayed"] is True
-    assert second.stop(signal.SIGTERM) == 0
+    assert second.graphql(token, POST, posting)["postTransaction"]["replayed"] is True
     verified = ledgers(directory, "verify")
     assert "Every invariant holds." in verified.stdout
     assert verified.returncode == 0
+    assert second.stop(signal.SIGTERM) == 0
 
 
-def test_requests_in_flight_are_answered(serve: Serve) -> None:
-    """Told to stop, the server answers what it has accepted before it ends."""
+def test_requests_in_flight_are_answered(serve: Serve, directory: Path) -> None:
+    """Told to stop, the server takes no more, and answers all it has, even what waits for locks."""
     running = serve()
-    (token,) = set(TOKEN.findall(running.output()))
+    token = running.token()
+    posting = {"input": running.posting(token, "in flight")}
     body = b'{"query": "{ viewer { organization } }"}'
     head = (
         "POST /graphql HTTP/1.1\r\nHost: ledgers\r\nContent-Type: application/json\r\n"
         f"Authorization: Bearer {token}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
     host, _, port = running.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
+    answers: list[Any] = []
+    poster = threading.Thread(
+        target=lambda: answers.append(running.graphql(token, POST, posting)["postTransaction"])
+    )
+    owner_url = EmbeddedPostgres(directory / "data").owner_url
+    with (
+        psycopg.connect(owner_url, autocommit=True) as watcher,
+        psycopg.connect(owner_url) as blocker,
+        socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection,
+    ):
+        blocker.execute("SELECT FROM ledgers FOR UPDATE")
+        poster.start()
+        until(lambda: is_somebody_waiting(watcher))
         connection.sendall(head + body[:10])
         # The request has begun once another one, sent after it, has been answered.
         httpx.get(f"{running.url}/health/live")
         running.process.send_signal(signal.SIGTERM)
-        until(lambda: not accepts(running.url))
+        until(lambda: not running.is_listening())
+        time.sleep(0.5)  # longer than what uvicorn leaves to those whom it does not wait for
         connection.sendall(body[10:])
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answers == []
+        blocker.rollback()
+    poster.join(PATIENCE_SECONDS)
     assert answer.startswith(b"HTTP/1.1 200")
-    assert b'{"data":{"viewer":{"organization":"Demo"}}}' in answer
+    assert answer.endswith(b'\r\n\r\n{"data":{"viewer":{"organization":"Demo"}}}')
+    assert answers == [{"__typename": "PostTransactionSuccess", "replayed": False}]
     assert running.process.wait(PATIENCE_SECONDS) == 0
+    assert not processes_of(directory)
 
 
 def test_two_servers_share_a_database(serve: Serve, directory: Path) -> None:
     """Two servers on one data directory share its database; the last one stops it."""
-    first = serve()
-    (token,) = set(TOKEN.findall(first.output()))
-    second = serve()
-    assert TOKEN.findall(second.output()) == []
+    first = serve("--no-demo")
+    second = serve("--no-demo")
     assert first.stop(signal.SIGTERM) == 0
-    assert second.graphql(token, "{ viewer { organization } }") == {
-        "viewer": {"organization": "Demo"}
-    }
+    assert second.is_ready()
+    assert processes_of(directory)
     assert second.stop(signal.SIGTERM) == 0
-    until(lambda: not database_processes(directory))
+    assert not processes_of(directory)
 
 
 def test_database_of_ones_own(serve: Serve, directory: Path, server_url: str) -> None:
     """A database that was not migrated is refused in a sentence; migrated, it is served."""
     with empty_database(server_url) as url:
-        refused = ledgers(directory, "serve", DATABASE_URL=url)
+        refused = ledgers(directory, "serve", "--port", "0", DATABASE_URL=url)
         assert refused.returncode == 1
-        assert refused.stderr.strip() == (
-            "ledgers: The database is not at this version's schema: run `ledgers migrate`."
+        assert (refused.stdout, refused.stderr) == (
+            "",
+            "ledgers: The database is not at this version's schema: run `ledgers migrate`.\n",
         )
         assert ledgers(directory, "migrate", DATABASE_URL=url).returncode == 0
-        running = serve(DATABASE_URL=url)
-        assert httpx.get(f"{running.url}/health/ready").status_code == 200
-        assert TOKEN.findall(running.output()) == []
+        running = serve(DATABASE_URL=url, LEDGERS_LOG_FORMAT="json")
+        assert httpx.get(f"{running.url}/graphql").status_code == 401
         assert running.stop(signal.SIGTERM) == 0
+        assert running.stdout.read_text() == ""
+        logged = [json.loads(line) for line in running.stderr.read_text().splitlines()]
+        assert [line["event"] for line in logged] == ["serving", "request"]
+        assert logged[0]["address"] == running.url
+        assert not (directory / "data").exists()
 
 
-def test_keys_and_organizations(directory: Path, make_database: MakeDatabase) -> None:
-    """An operator makes, lists and revokes keys of organizations; errors are sentences."""
-    database = {"DATABASE_URL": make_database(None)}
-    organization = ledgers(directory, "organizations", "create", "Acme", **database).stdout.strip()
-    assert "Acme" in ledgers(directory, "organizations", "list", **database).stdout
-    owner = ["--organization", organization]
-    made = ledgers(
-        directory,
-        *("keys", "create", *owner, "--name", "backend", "--mode", "test", "--scope", "write"),
-        **database,
-    )
-    assert TOKEN.fullmatch(made.stdout.strip())
-    listed = ledgers(directory, "keys", "list", *owner, COLUMNS="250", **database).stdout
-    assert "backend" in listed
-    assert made.stdout.strip() not in listed
-    key = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", listed)
-    assert key is not None
-    revoked = ledgers(directory, "keys", "revoke", key[0], *owner, **database)
-    assert "is revoked since" in revoked.stdout
-    unknown = ledgers(directory, "keys", "revoke", organization, *owner, **database)
-    assert unknown.returncode == 1
-    assert unknown.stderr.strip() == (
-        f"ledgers: The organization has no API key of that id. ({organization})"
-    )
+def test_readiness_follows_the_database(serve: Serve, directory: Path) -> None:
+    """While the database is away the server lives but is not ready; then it is again.
 
-
-def test_schema_is_printed(directory: Path) -> None:
-    """`ledgers schema` prints what schema.graphql holds."""
-    printed = ledgers(directory, "schema").stdout
-    assert printed == (Path(__file__).parent.parent / "schema.graphql").read_text()
-
-
-def test_unsafe_database_is_refused(directory: Path) -> None:
-    """A database that may lose what was answered is refused unless its owner says so."""
-    with EmbeddedPostgres(directory / "unsafe", {"synchronous_commit": "off"}) as server:
-        migrate(server.owner_url)
-        url = {"DATABASE_URL": server.owner_url}
-        refused = ledgers(directory, "organizations", "list", **url)
+    The database may lose what was answered, so its owner has to say that it may be served.
+    """
+    postgres = EmbeddedPostgres(directory / "own", {"fsync": "off"})
+    url = postgres.owner_url
+    with postgres:
+        migrate(url)
+        refused = ledgers(directory, "serve", "--port", "0", DATABASE_URL=url)
         assert refused.returncode == 1
-        assert refused.stderr.startswith("ledgers: the database has synchronous_commit = off:")
-        allowed = ledgers(
-            directory,
-            *("organizations", "list"),
-            LEDGERS_ALLOW_UNSAFE_DURABILITY="true",
-            **url,
+        assert refused.stderr == (
+            "ledgers: the database has fsync = off: a power cut could lose acknowledged postings."
+            " Turn it on, or set LEDGERS_ALLOW_UNSAFE_DURABILITY=true if the data may be lost.\n"
         )
-        assert allowed.returncode == 0
+        running = serve(DATABASE_URL=url, LEDGERS_ALLOW_UNSAFE_DURABILITY="true")
+        assert container_health(running) == 0
+        assert postgres.stop()
+        unready = httpx.get(f"{running.url}/health/ready", timeout=PATIENCE_SECONDS)
+        assert (unready.status_code, unready.json()) == (503, {"status": "database unreachable"})
+        assert container_health(running) == 1
+        assert httpx.get(f"{running.url}/health/live").status_code == 200
+        postgres.start()
+        until(running.is_ready)
+        assert running.stop(signal.SIGTERM) == 0
+        assert "Traceback" not in running.output()
+
+
+def test_port_in_use(directory: Path) -> None:
+    """A port that is taken is said in a sentence, before any database is started for it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        refused = ledgers(directory, "serve", "--port", str(port))
+    assert refused.returncode == 1
+    assert (refused.stdout, refused.stderr) == (
+        "",
+        f"ledgers: cannot listen on port {port} of 127.0.0.1: Address already in use\n",
+    )
+    assert not (directory / "data").exists()
 
 
 def ledgers(
@@ -268,42 +326,41 @@ def ledgers(
     )
 
 
+def container_health(running: Running) -> int:
+    """What the container's own check of its health says of a server: 0 is good."""
+    dockerfile = (Path(__file__).parent.parent / "Dockerfile").read_text()
+    check = re.search(r"^HEALTHCHECK [^\[]+CMD (\[.+\])$", dockerfile, re.MULTILINE)
+    assert check
+    _, *arguments = json.loads(check[1])
+    port = running.url.rpartition(":")[2]
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | {"LEDGERS_PORT": port},
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    ).returncode
+
+
 def clean_environment(directory: Path) -> dict[str, str]:
     own = {name: value for name, value in os.environ.items() if "DATABASE_URL" not in name}
     return own | {"LEDGERS_DATA_DIRECTORY": str(directory / "data")}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def is_somebody_waiting(connection: psycopg.Connection[Any]) -> bool:
+    waiting = connection.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    return waiting.fetchone() is not None
 
 
-def is_ready(running: Running) -> bool:
-    try:
-        return httpx.get(f"{running.url}/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
-
-
-def accepts(url: str) -> bool:
-    host, _, port = url.removeprefix("http://").partition(":")
-    try:
-        socket.create_connection((host, int(port))).close()
-    except OSError:
-        return False
-    return True
-
-
-def database_processes(directory: Path) -> list[str]:
-    """The command lines of the servers whose data lie below the directory."""
+def processes_of(directory: Path) -> list[str]:
+    """The command lines of the processes that work in the directory or were told of it."""
     found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = entry.read_bytes().decode(errors="replace")
+            command = (process / "cmdline").read_bytes().decode(errors="replace")
+            place = (process / "cwd").readlink()
         except OSError:
             continue
-        if f"-D\0{directory.resolve()}" in command:
+        if str(directory) in command or place.is_relative_to(directory):
             found.append(command)
     return found
 
