@@ -33,6 +33,7 @@ class FaultProxy:
     times: int = 0
     hits: int = 0
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
+    _stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def lose(self, what: Lost, times: int) -> None:
         """Lose that at so many commits from now on."""
@@ -51,13 +52,14 @@ class FaultProxy:
                 backend_writer.write(length + await reader.readexactly(_size(length) - 4))
                 asking = asyncio.ensure_future(self._asking(reader, backend_writer))
                 answering = asyncio.ensure_future(self._answering(backend_reader, writer))
-                both = (asking, answering)
+                stopped = asyncio.ensure_future(self._stopped.wait())
+                ends = (asking, answering, stopped)
                 try:
-                    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    for one in both:
-                        one.cancel()
-                    await asyncio.gather(*both, return_exceptions=True)
+                    for end in ends:
+                        end.cancel()
+                    await asyncio.gather(*ends, return_exceptions=True)
             finally:
                 await _close(backend_writer)
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -68,8 +70,7 @@ class FaultProxy:
 
     async def stop(self) -> None:
         """Cut every connection."""
-        for task in self._tasks:
-            task.cancel()
+        self._stopped.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _hit(self, what: Lost) -> bool:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import pytest_asyncio
 
+from app.ledger.accounts import Mode
 from tests.api.market import Market
 from tests.api_client import Api, Json
 
@@ -210,6 +211,7 @@ async def test_no_such_hold(market: Market) -> None:
     for other, identity in (
         (api, "txn_" + hold.removeprefix("txn_")[::-1]),
         (await api.stranger(), hold),
+        (await api.with_key(mode=Mode.LIVE), hold),
     ):
         market.api = other
         for answer in (await market.settle(identity, "k"), await market.void(identity, "k")):
@@ -327,6 +329,43 @@ async def test_one_account_on_both_sides(market: Market) -> None:
     assert await market.balances("wallet") == (70, 0, 70, 70)
 
 
+@pytest.mark.parametrize(("code", "exponent"), [("USD", 2), ("WEI", 18), ("T", 36), ("POINTS", 0)])
+async def test_held_to_the_last_unit(market: Market, code: str, exponent: int) -> None:
+    """The largest amount in any unit is held, settled but for one unit, and released exactly."""
+    unit = {"currency": code} if code == "USD" else {"currency": code, "exponent": exponent}
+    await market.account("source", normalBalance="DEBIT", **unit)
+    await market.account("vault", availableFloor="0", **unit)
+    largest = 10**36
+    await market.post("fill", "source", "vault", largest)
+    hold = await market.hold("hold", "vault", "source", largest)
+    assert await market.balances("vault") == (largest, -largest, 0, 0)
+    refused = await market.post("more", "vault", "source", 1)
+    assert (refused["code"], refused["available"], refused["required"]) == (
+        "INSUFFICIENT_FUNDS",
+        "0",
+        "1",
+    )
+    part = market.move("vault", "source", largest - 1)
+    answer = await market.settle(hold, "part", entries=part, final=False)
+    assert answer["transaction"]["status"] == "PENDING"
+    assert await market.balances("vault") == (1, -1, 0, 0)
+    before = await market.state()
+    answer = await market.settle(hold, "two", entries=market.move("vault", "source", 2))
+    assert (answer["code"], answer["remaining"], answer["requested"]) == (
+        "SETTLEMENT_EXCEEDS_HOLD",
+        "1",
+        "2",
+    )
+    assert await market.state() == before
+    answer = await market.void(hold, "void")
+    assert [entry["amount"] for entry in answer["transaction"]["entries"]] == [
+        str(amount) for amount in (largest, largest, largest - 1, largest - 1, 1, 1)
+    ]
+    assert answer["transaction"]["status"] == "POSTED"
+    assert await market.balances("vault") == (1, 0, 1, 1)
+    assert await market.balances("source") == (1, 0, 1, 1)
+
+
 # ---- all at once ---------------------------------------------------------------------------------
 
 
@@ -376,3 +415,23 @@ async def test_holds_race_for_the_same_money(market: Market) -> None:
     names = sorted(answer["__typename"] for answer in answers)
     assert names == ["InsufficientFunds"] * 7 + ["PostTransactionSuccess"] * 3
     assert await market.balances("wallet") == (100, -90, 10, 10)
+
+
+async def test_one_key_for_everything_at_once(market: Market) -> None:
+    """Of a posting, settlements and voids that race under one key exactly one is done."""
+    hold = await market.hold("hold", "cash", "shop", 10)
+    answers = await asyncio.gather(
+        market.post("same", "cash", "shop", 7),
+        market.settle(hold, "same"),
+        market.settle(hold, "same", entries=market.move("cash", "shop", 3), final=False),
+        market.void(hold, "same"),
+        market.void(hold, "same", description="other words"),
+    )
+    done = [answer for answer in answers if "code" not in answer]
+    assert len(done) == 1
+    assert done[0]["replayed"] is False
+    others = [answer for answer in answers if answer is not done[0]]
+    assert [answer["code"] for answer in others] == ["IDEMPOTENCY_CONFLICT"] * 4
+    assert {answer["transaction"]["sequence"] for answer in others} == {
+        done[0]["transaction"]["sequence"]
+    }

@@ -5,6 +5,8 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import LiteralString
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -22,7 +24,13 @@ from app.ledger.commands import (
     VoidTransaction,
 )
 from app.ledger.posting import Recorded, Replayed
-from app.ledger.refusals import InsufficientFunds, TransactionNotPending
+from app.ledger.refusals import (
+    AccountNotOpen,
+    InsufficientFunds,
+    LedgerArchived,
+    Refusal,
+    TransactionNotPending,
+)
 from app.store import writer as writing
 from app.store.administration import create_accounts
 from app.store.database import Connection, Database, Unavailable
@@ -38,6 +46,22 @@ async def bench(database_url: str) -> AsyncIterator[Bench]:
     async with opened(database_url) as made:
         yield made
     assert verify(database_url).violations == ()
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What went wrong in any batch, though it was mended by another attempt."""
+    seen: list[Exception] = []
+
+    async def watched(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+        try:
+            return await post(connection, groups)
+        except Exception as fault:
+            seen.append(fault)
+            raise
+
+    monkeypatch.setattr(writing, "post", watched)
+    return seen
 
 
 @asynccontextmanager
@@ -127,21 +151,61 @@ async def test_faults_that_pass_by_themselves(
         await owner.execute("DROP SEQUENCE faults")
 
 
-async def test_backend_ended_at_commit(bench: Bench) -> None:
+@pytest.mark.parametrize("count", [1, 20])
+async def test_backend_ended_at_commit(bench: Bench, faults: list[Exception], count: int) -> None:
     """A backend that is ended while it commits leaves nothing by halves; all is sent again."""
     async with (
         await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as other,
         fault(bench, "at commit", "PERFORM pg_advisory_xact_lock_shared(1)"),
     ):
         await other.execute("SELECT pg_advisory_lock(1)")
-        waiting = asyncio.ensure_future(bench.post_all([f"key-{n}" for n in range(20)]))
+        waiting = asyncio.ensure_future(bench.post_all([f"key-{n}" for n in range(count)]))
         await until_waiting(bench, 1)
         await terminate_waiting(bench)
         await until_waiting(bench, 1)
         assert await bench.total() == (0, 0, 0)
         await other.execute("SELECT pg_advisory_unlock(1)")
-        assert [type(answer) for answer in await waiting] == [Recorded] * 20
-    assert await bench.total() == (20, 40, 20)
+        assert [type(answer) for answer in await waiting] == [Recorded] * count
+    assert len(faults) == 1
+    assert isinstance(faults[0], psycopg.OperationalError)
+    assert await bench.total() == (count, 2 * count, count)
+
+
+async def test_backend_ended_between_batches(bench: Bench) -> None:
+    """A session that was ended while it had nothing to do is replaced when there is."""
+    await bench.writer.write(bench.posting("before"))
+    connection = bench.writer._connection  # noqa: SLF001
+    assert connection is not None
+    async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as owner:
+        await owner.execute("SELECT pg_terminate_backend(%s, 10000)", [connection.info.backend_pid])
+    assert isinstance(await bench.writer.write(bench.posting("after")), Recorded)
+    assert await bench.total() == (2, 4, 2)
+
+
+@pytest.mark.parametrize(
+    "kind", [*writing.PASSING, *writing.OUTAGES, psycopg.OperationalError], ids=lambda k: k.__name__
+)
+async def test_what_is_attempted_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: type[psycopg.Error]
+) -> None:
+    """Of a lone posting, too, only the last of several passing faults would reach the client."""
+    monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
+    left = writing.ATTEMPTS - 1
+
+    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+        nonlocal left
+        if left:
+            left -= 1
+            raise kind("injected")
+        return await post(connection, groups)
+
+    monkeypatch.setattr(writing, "post", failing)
+    assert isinstance(await bench.writer.write(bench.posting("again")), Recorded)
+    assert left == 0
+    left = writing.ATTEMPTS
+    with pytest.raises(Unavailable):
+        await bench.writer.write(bench.posting("never"))
+    assert await bench.total() == (1, 2, 1)
 
 
 async def test_a_standby_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +256,14 @@ async def test_a_fault_of_ours_fails_alone(bench: Bench, monkeypatch: pytest.Mon
         return await post(connection, groups)
 
     monkeypatch.setattr(writing, "post", failing)
-    answers = await one_batch(bench, [bench.posting(key) for key in ("a", "poison", "b")])
-    assert [type(answer) for answer in answers] == [Recorded, KeyError, Recorded]
+    answers = await one_batch(bench, [bench.posting(key) for key in ("a", "b", "poison")])
+    assert [type(answer) for answer in answers] == [Recorded, Recorded, KeyError]
+    async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as owner:
+        cursor = await owner.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND state LIKE 'idle in transaction%'"
+        )
+        assert await cursor.fetchall() == [(0,)], "no transaction is left open"
     assert await bench.total() == (3, 6, 3)
 
 
@@ -212,25 +282,83 @@ async def test_stopping_in_an_outage(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert await bench.total() == (0, 0, 0)
 
 
+async def test_a_trial_leaves_nothing_to_its_neighbours(bench: Bench) -> None:
+    """What is only tried, alone or as a group, is not there for those behind it in the batch."""
+    tried = [replace(bench.posting(f"tried-{n}", 5), dry_run=True) for n in range(3)]
+    spent = bench.posting("spent", 5, debit=bench.floored, credit=bench.free)
+    answers = await asyncio.gather(
+        bench.writer.submit(tried[:2]),
+        bench.writer.submit(tried[2:]),
+        bench.writer.submit([spent]),
+        bench.writer.submit([bench.posting("tried-0", 1)]),
+    )
+    assert isinstance(answers[2], InsufficientFunds)
+    assert isinstance(answers[3], list)
+    assert isinstance(answers[3][0], Recorded)
+    assert answers[3][0].transaction.sequence == 1
+    assert await bench.total() == (1, 2, 1)
+
+
 # ---- several writers, as of several servers ------------------------------------------------------
 
 
-async def test_opposing_postings_of_several_writers(bench: Bench) -> None:
-    """Writers that post over the same accounts in any order all succeed, and lose no unit."""
-    chance = random.Random(7)
+async def more_accounts(bench: Bench, count: int) -> list[UUID]:
+    """Open further accounts without a floor."""
+    commands = [
+        CreateAccount(bench.scope, uuid7(), bench.ledger_id, f"a{n}", Direction.CREDIT, "USD", 2)
+        for n in range(count)
+    ]
     async with bench.database.writing() as connection:
-        accounts = [
-            account.account_id
-            for account in await create_accounts(
-                connection,
-                [
-                    CreateAccount(
-                        bench.scope, uuid7(), bench.ledger_id, f"a{n}", Direction.CREDIT, "USD", 2
-                    )
-                    for n in range(8)
-                ],
+        return [account.account_id for account in await create_accounts(connection, commands)]
+
+
+async def test_one_writer_at_a_time_in_a_ledger(bench: Bench, faults: list[Exception]) -> None:
+    """Batches over different accounts of a ledger wait for each other, and for nothing else."""
+    one, two, three, four = await more_accounts(bench, 4)
+    async with several_writers(bench, 2) as (first, second):
+        async with bench.database.writing() as connection:
+            await connection.execute(
+                "SELECT FROM accounts WHERE account_id = %s FOR NO KEY UPDATE", [one]
             )
-        ]
+            posting = bench.posting("first", debit=one, credit=two)
+            waiting = [first.writer.submit([posting])]
+            await until_waiting(bench, 1)
+            posting = bench.posting("second", debit=three, credit=four)
+            waiting.append(second.writer.submit([posting]))
+            await until_waiting(bench, 2)
+        answers = await asyncio.gather(*waiting)
+    sequences = [
+        a[0].transaction.sequence
+        for a in answers
+        if isinstance(a, list) and isinstance(a[0], Recorded)
+    ]
+    assert sequences == [1, 2]
+    assert faults == []
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ("UPDATE accounts SET status = 'frozen' WHERE account_id = %(account)s", AccountNotOpen),
+        ("UPDATE ledgers SET archived_at = now() WHERE ledger_id = %(ledger)s", LedgerArchived),
+    ],
+)
+async def test_what_is_changing_is_waited_for(
+    bench: Bench, change: LiteralString, refusal: type[Refusal]
+) -> None:
+    """A posting waits for who is freezing its account or archiving its ledger, and is refused."""
+    async with bench.database.writing() as connection:
+        await connection.execute(change, {"account": bench.floored, "ledger": bench.ledger_id})
+        waiting = bench.writer.submit([bench.posting("late")])
+        await until_waiting(bench, 1)
+    assert isinstance(await waiting, refusal)
+    assert await bench.total() == (0, 0, 0)
+
+
+async def test_opposing_postings_of_several_writers(bench: Bench, faults: list[Exception]) -> None:
+    """Writers that post over the same accounts in any order never get in each other's way."""
+    chance = random.Random(7)
+    accounts = await more_accounts(bench, 8)
     commands = []
     for number in range(400):
         chosen = chance.sample(accounts, 6)
@@ -248,6 +376,7 @@ async def test_opposing_postings_of_several_writers(bench: Bench) -> None:
         assert [type(decision) for decision in decisions] == [Recorded] * 400
         sequences = sorted(d.transaction.sequence for d in decisions if isinstance(d, Recorded))
         assert sequences == list(range(1, 401))
+    assert faults == []
     assert await bench.total() == (400, 2400, 0)
 
 
