@@ -250,6 +250,81 @@ async def test_atomic_batches_race(market: Market) -> None:
     assert await market.balances("shop") == (20, 0, 20, 20)
 
 
+async def test_a_refused_atomic_batch_keeps_no_key(market: Market) -> None:
+    """Every key of an atomic batch that was refused is free for another content."""
+    good = [market.posting(f"k{n}", "cash", "shop", 5, externalId=f"x{n}") for n in range(2)]
+    answer = await refused(market, "ATOMIC", *good, market.posting("k2", "wallet", "cash", 101))
+    assert (answer["code"], answer["path"]) == (
+        "INSUFFICIENT_FUNDS",
+        ["input", "transactions", "2", "entries", "0", "amount"],
+    )
+    others = [market.posting(f"k{n}", "cash", "shop", 6, externalId=f"x{n}") for n in range(3)]
+    results = (await batch(market, "ATOMIC", *others))["results"]
+    assert [result["replayed"] for result in results] == [False] * 3
+    assert [result["transaction"]["sequence"] for result in results] == ["2", "3", "4"]
+    assert await market.balances("shop") == (18, 0, 18, 18)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_one_external_id_twice_in_a_batch(market: Market, dry_run: bool) -> None:
+    """Of two postings of an atomic batch that take one external id the second is refused."""
+    postings = [
+        market.posting(f"k{n}", "cash", "shop", 5, externalId="same", dryRun=dry_run)
+        for n in range(2)
+    ]
+    answer = await refused(market, "ATOMIC", *postings)
+    assert (answer["code"], answer["externalId"], answer["path"]) == (
+        "EXTERNAL_ID_TAKEN",
+        "same",
+        ["input", "transactions", "1", "externalId"],
+    )
+
+
+async def test_batches_again_after_archiving(market: Market) -> None:
+    """An archived ledger answers a batch that it recorded, and refuses what is new at its place."""
+    known = [market.posting(f"k{n}", "cash", "shop", 5) for n in range(2)]
+    first = (await batch(market, "ATOMIC", *known))["results"]
+    await market.archive()
+    before = await market.state()
+    for mode in ("ATOMIC", "INDEPENDENT"):
+        again = (await batch(market, mode, *known))["results"]
+        assert [result["replayed"] for result in again] == [True, True]
+        assert [r["transaction"] for r in again] == [r["transaction"] for r in first]
+    new = market.posting("new", "cash", "shop", 5)
+    answer = await refused(market, "ATOMIC", known[0], new, known[1])
+    assert (answer["code"], answer["path"]) == (
+        "LEDGER_ARCHIVED",
+        ["input", "transactions", "1", "ledgerId"],
+    )
+    results = (await batch(market, "INDEPENDENT", known[0], new, known[1]))["results"]
+    assert [result.get("code") for result in results] == [None, "LEDGER_ARCHIVED", None]
+    assert results[1]["path"] == ["input", "transactions", "1", "ledgerId"]
+    assert await market.state() == before
+
+
+@pytest.mark.parametrize("mode", ["ATOMIC", "INDEPENDENT"])
+async def test_one_batch_from_many_clients(market: Market, mode: str) -> None:
+    """Twenty clients send one batch, some of them backwards: each posting is made once."""
+    postings = [market.posting(f"k{n}", "cash", "shop", 1) for n in range(10)]
+    answers = await asyncio.gather(
+        *(batch(market, mode, *(postings[::-1] if n % 2 else postings)) for n in range(20))
+    )
+    by_key: dict[int, list[Json]] = {n: [] for n in range(10)}
+    for number, answer in enumerate(answers):
+        for place, result in enumerate(answer["results"]):
+            by_key[9 - place if number % 2 else place].append(result)
+    for results in by_key.values():
+        assert sorted(result["replayed"] for result in results) == [False] + [True] * 19
+        assert len({result["transaction"]["id"] for result in results}) == 1
+    sequences = {results[0]["transaction"]["sequence"] for results in by_key.values()}
+    assert sequences == {str(n) for n in range(2, 12)}
+    if mode == "ATOMIC":
+        made = [{result["replayed"] for result in answer["results"]} for answer in answers]
+        assert made.count({False}) == 1
+        assert made.count({True}) == 19
+    assert await market.balances("shop") == (10, 0, 10, 10)
+
+
 # ---- trying --------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,12 @@
 """Sent again is done once."""
 
-from tests.api_client import POST, SETTLE, VOID, Api, Json
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from app.store.verify import verify
+from tests.api_client import POST, SETTLE, VOID, Api, Json, open_api
 
 
 async def books(api: Api) -> tuple[str, str, str]:
@@ -70,8 +76,10 @@ async def test_a_refusal_keeps_no_key(api: Api) -> None:
     wallet = await api.account(ledger, availableFloor="0")
     refused = await api.post(ledger, wallet, cash, 5, idempotencyKey="key")
     assert refused["code"] == "INSUFFICIENT_FUNDS"
+    assert await api.balances(wallet) == (0, 0, 0, 0)
     corrected = await api.post(ledger, cash, wallet, 5, idempotencyKey="key")
     assert corrected["replayed"] is False
+    assert await api.balances(wallet) == (5, 0, 5, 5)
 
 
 async def test_every_part_of_the_content_counts(api: Api) -> None:
@@ -91,6 +99,7 @@ async def test_every_part_of_the_content_counts(api: Api) -> None:
         ledger, cash, wallet, 5, idempotencyKey="key", status="POSTED", metadata={}, dryRun=False
     )
     assert same["replayed"] is True
+    assert await api.balances(wallet) == (5, 0, 5, 5)
 
 
 async def test_keys_belong_to_a_ledger(api: Api) -> None:
@@ -346,3 +355,92 @@ async def test_what_undoes_a_hold_is_not_before_it(api: Api) -> None:
     account = (await api.run(query, {"id": wallet}))["account"]
     assert account["before"] == {"posted": {"amount": "0"}, "pending": {"credits": "0"}}
     assert account["after"] == {"posted": {"amount": "5"}, "pending": {"credits": "0"}}
+
+
+async def test_rules_are_not_asked_again(api: Api) -> None:
+    """A replay is answered though version, condition, floor and external id would refuse it now."""
+    ledger, cash, _ = await books(api)
+    wallet = await api.account(ledger, availableFloor="0")
+    await api.post(ledger, cash, wallet, 5)
+    spending: Json = {
+        "ledgerId": ledger,
+        "idempotencyKey": "key",
+        "externalId": "order",
+        "entries": [
+            {
+                "accountId": wallet,
+                "direction": "DEBIT",
+                "amount": "5",
+                "accountVersion": "1",
+                "condition": {"posted": {"eq": "0"}},
+            },
+            {"accountId": cash, "direction": "CREDIT", "amount": "5"},
+        ],
+    }
+    first = await api.answer(POST, **spending)
+    assert first["replayed"] is False
+    afresh = await api.answer(POST, **{**spending, "idempotencyKey": "another"})
+    assert afresh["code"] == "EXTERNAL_ID_TAKEN"
+    again = await api.answer(POST, **spending)
+    assert again["replayed"] is True
+    assert without_replayed(first) == without_replayed(again)
+    assert await api.balances(wallet) == (0, 0, 0, 0)
+
+
+async def test_a_key_refused_to_one_command_serves_another(api: Api) -> None:
+    """A key that a settlement, void and posting were refused with is free for any of them."""
+    ledger, cash, wallet = await books(api)
+    hold = await api.post(ledger, cash, wallet, 5, status="PENDING")
+    identity = hold["transaction"]["id"]
+    poor = await api.account(ledger, availableFloor="0")
+    too_much = [
+        {"accountId": cash, "direction": "DEBIT", "amount": "6"},
+        {"accountId": wallet, "direction": "CREDIT", "amount": "6"},
+    ]
+    codes = [
+        (await api.answer(SETTLE, transactionId=identity, idempotencyKey="k", entries=too_much)),
+        (await api.answer(VOID, transactionId=ledger, idempotencyKey="k")),
+        (await api.post(ledger, poor, cash, 1, idempotencyKey="k")),
+    ]
+    assert [answer["code"] for answer in codes] == [
+        "SETTLEMENT_EXCEEDS_HOLD",
+        "VALIDATION_FAILED",
+        "INSUFFICIENT_FUNDS",
+    ]
+    assert await api.balances(wallet) == (0, 5, 0, 5)
+    voided = await api.answer(VOID, transactionId=identity, idempotencyKey="k")
+    assert (voided["replayed"], voided["transaction"]["status"]) == (False, "VOIDED")
+    assert await api.balances(wallet) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("verb", ["post", "hold", "settle", "void"])
+async def test_one_key_at_two_servers(database_url: str, verb: str) -> None:
+    """Fifty clients of two servers send one command at once: done once, and 49 are told of it."""
+    async with open_api(database_url) as api, open_api(database_url) as second:
+        ledger, cash, wallet = await books(api)
+        hold = await api.post(ledger, cash, wallet, 5, status="PENDING")
+        mutation, fields, after = {
+            "post": (POST, posting(ledger, cash, wallet, "key", 7), (7, 5, 7, 12)),
+            "hold": (
+                POST,
+                {**posting(ledger, cash, wallet, "key", 7), "status": "PENDING"},
+                (0, 12, 0, 12),
+            ),
+            "settle": (SETTLE, {"transactionId": hold["transaction"]["id"]}, (5, 0, 5, 5)),
+            "void": (VOID, {"transactionId": hold["transaction"]["id"]}, (0, 0, 0, 0)),
+        }[verb]
+        servers = [api, replace(api, server=second.server, http=second.http)]
+        answers = await asyncio.gather(
+            *(
+                servers[number % 2].answer(mutation, **{**fields, "idempotencyKey": "key"})
+                for number in range(50)
+            )
+        )
+        assert sorted(answer["replayed"] for answer in answers) == [False] + [True] * 49
+        assert len({answer["transaction"]["id"] for answer in answers}) == 1
+        assert len({answer["transaction"]["status"] for answer in answers}) == 1
+        assert await api.balances(wallet) == after
+        other = await api.post(ledger, cash, wallet, 1, idempotencyKey="key")
+        assert other["code"] == "IDEMPOTENCY_CONFLICT"
+        assert await api.balances(wallet) == after
+    assert verify(database_url).violations == ()

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.api.ids import LEDGER, decode_as
 from app.ledger.accounts import Mode
-from tests.api.market import STATE
+from tests.api.market import POSTING, STATE, Market
 from tests.api_client import SETTLE, VOID, Api, Json
 
 DETAILED = """
@@ -340,3 +341,173 @@ async def test_settlements(shop: Shop) -> None:
         "TRANSACTION_NOT_PENDING",
         ["input", "transactionId"],
     )
+
+
+# ---- every refusal whole -------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture
+async def market(api: Api) -> Market:
+    """A market with a closed account and a posting named "order"."""
+    market = await Market.open(api)
+    await market.account("closed")
+    await market.set("closed", "close")
+    await market.post("used", "cash", "shop", 1, externalId="order")
+    return market
+
+
+def entry_path(place: int, *rest: str) -> list[str]:
+    return ["input", "entries", str(place), *rest]
+
+
+@pytest.mark.parametrize("status", ["POSTED", "PENDING"])
+@pytest.mark.parametrize(
+    ("move", "first_line", "fields", "expected"),
+    [
+        (
+            ("wallet", "cash", 1), {}, {"idempotencyKey": " "},
+            ("ValidationFailed", "VALIDATION_FAILED", ["input", "idempotencyKey"], {}),
+        ),
+        (
+            ("wallet", "cash", 1), {}, {"ledgerId": "ldgr_" + "0" * 32},
+            ("LedgerNotFound", "LEDGER_NOT_FOUND", ["input", "ledgerId"], {}),
+        ),
+        (
+            ("wallet", "cash", 1), {"accountId": "acct_" + "0" * 32}, {},
+            ("AccountNotFound", "ACCOUNT_NOT_FOUND", entry_path(0, "accountId"), {}),
+        ),
+        (
+            ("wallet", "cash", 1), {}, {"idempotencyKey": "used"},
+            ("IdempotencyConflict", "IDEMPOTENCY_CONFLICT", ["input", "idempotencyKey"],
+             {"transaction": {"sequence": "2"}}),
+        ),
+        (
+            ("wallet", "cash", 2), {"amount": "3"}, {},
+            ("EntriesUnbalanced", "ENTRIES_UNBALANCED", ["input", "entries"],
+             {"currency": {"code": "USD", "exponent": 2}, "debits": "3", "credits": "2"}),
+        ),
+        (
+            ("wallet", "cash", 1), {}, {"externalId": "order"},
+            ("ExternalIdTaken", "EXTERNAL_ID_TAKEN", ["input", "externalId"],
+             {"externalId": "order"}),
+        ),
+        (
+            ("wallet", "closed", 1), {}, {},
+            ("AccountNotOpen", "ACCOUNT_NOT_OPEN", entry_path(1, "accountId"),
+             {"accountStatus": "CLOSED", "account": {"name": "closed"}}),
+        ),
+        (
+            ("wallet", "cash", 1), {"accountVersion": "2"}, {},
+            ("VersionConflict", "VERSION_CONFLICT", entry_path(0, "accountVersion"),
+             {"expectedVersion": "2", "actualVersion": "1", "account": {"name": "wallet"}}),
+        ),
+        (
+            ("wallet", "cash", 101), {}, {},
+            ("InsufficientFunds", "INSUFFICIENT_FUNDS", entry_path(0, "amount"),
+             {"available": "100", "required": "101", "account": {"name": "wallet"}}),
+        ),
+        (
+            ("wallet", "cash", 1), {"condition": {"available": {"gt": "99"}}}, {},
+            ("ConditionFailed", "CONDITION_FAILED", entry_path(0, "condition", "available"),
+             {"balance": "available", "expected": "> 99", "actual": "99",
+              "account": {"name": "wallet"}}),
+        ),
+    ],
+)  # fmt: skip
+async def test_whole_refusals_of_a_posting(
+    market: Market,
+    move: tuple[str, str, int],
+    first_line: Json,
+    fields: Json,
+    expected: tuple[str, str, list[str], Json],
+    status: str,
+) -> None:
+    """Posted or held, each refusal is its own type with just its fields, and changes nothing."""
+    posting = {**market.posting("fresh", *move, status=status), **fields}
+    posting["entries"][0] |= first_line
+    before = await market.state()
+    answer = await market.api.answer(POSTING, **posting)
+    assert await market.state() == before
+    name, code, path, own = expected
+    assert answer.pop("message").strip() != ""
+    assert answer == {"__typename": name, "code": code, "path": path, "retryable": False, **own}
+    assert (await market.post("fresh", "cash", "shop", 1))["replayed"] is False
+
+
+@pytest.mark.parametrize("verb", ["settle", "void"])
+async def test_whole_refusals_of_a_change(market: Market, verb: str) -> None:
+    """What settlements and voids are refused for alike is of one type with the same fields."""
+    hold = await market.hold("hold", "wallet", "shop", 40)
+    other = await market.hold("other", "wallet", "shop", 10)
+    await market.void(other, "void other")
+    change = market.settle if verb == "settle" else market.void
+
+    async def refusal(transaction: str, key: str) -> Json:
+        before = await market.state()
+        answer = await change(transaction, key)
+        assert await market.state() == before
+        assert (answer["retryable"], answer.pop("message").strip() != "") == (False, True)
+        answer.pop("retryable")
+        return answer
+
+    assert await refusal(hold, "") == {
+        "__typename": "ValidationFailed",
+        "code": "VALIDATION_FAILED",
+        "path": ["input", "idempotencyKey"],
+    }
+    assert await refusal("txn_" + "0" * 32, "k") == {
+        "__typename": "TransactionNotFound",
+        "code": "TRANSACTION_NOT_FOUND",
+        "path": ["input", "transactionId"],
+    }
+    assert await refusal(hold, "hold") == {
+        "__typename": "IdempotencyConflict",
+        "code": "IDEMPOTENCY_CONFLICT",
+        "path": ["input", "idempotencyKey"],
+        "transaction": {"id": hold, "sequence": "3"},
+    }
+    assert await refusal(hold, "used") | {"transaction": None} == {
+        "__typename": "IdempotencyConflict",
+        "code": "IDEMPOTENCY_CONFLICT",
+        "path": ["input", "idempotencyKey"],
+        "transaction": None,
+    }
+    assert await refusal(other, "k") == {
+        "__typename": "TransactionNotPending",
+        "code": "TRANSACTION_NOT_PENDING",
+        "path": ["input", "transactionId"],
+        "transactionStatus": "VOIDED",
+        "transaction": {"id": other, "status": "VOIDED"},
+    }
+    assert (await change(hold, "k"))["replayed"] is False
+    await market.archive()
+    assert await refusal(hold, "late") == {
+        "__typename": "LedgerArchived",
+        "code": "LEDGER_ARCHIVED",
+        "path": ["input", "transactionId"],
+    }
+
+
+@pytest.mark.parametrize("verb", ["settle", "void"])
+async def test_whose_hold(market: Market, verb: str) -> None:
+    """A key of another organization, mode or ledger has no hold to settle or void."""
+    hold = await market.hold("hold", "wallet", "shop", 40)
+    before = await market.state()
+    owner = market.api
+    elsewhere = decode_as(LEDGER, await owner.ledger())
+    for other in (
+        await owner.stranger(),
+        await owner.with_key(mode=Mode.LIVE),
+        await owner.with_key(ledger_ids=[elsewhere]),
+    ):
+        market.api = other
+        answer = await (market.settle if verb == "settle" else market.void)(hold, "k")
+        assert answer == {
+            "__typename": "TransactionNotFound",
+            "code": "TRANSACTION_NOT_FOUND",
+            "message": "No transaction with this id is visible to the API key.",
+            "path": ["input", "transactionId"],
+            "retryable": False,
+        }
+    market.api = owner
+    assert await market.state() == before
