@@ -27,6 +27,7 @@ from starlette.routing import Route
 
 from app.api.documents import Documents, Limits
 from app.api.http import GraphQLEndpoint, Headers
+from app.api.plans import Planner
 from app.ledger.accounts import Account, AccountStatus, Ledger
 from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.commands import Command, EntryDraft, PostTransaction
@@ -232,9 +233,10 @@ def noop() -> Starlette:
     async def open_context(principal: str, request_id: str) -> AsyncIterator[tuple[str, str]]:
         yield principal, request_id
 
+    graphql_schema = schema._schema  # noqa: SLF001  as app.server does
     endpoint = GraphQLEndpoint(
         Documents(
-            schema._schema,  # noqa: SLF001  as app.server does
+            graphql_schema,
             Limits(
                 max_query_bytes=settings.max_query_bytes,
                 max_tokens=settings.max_tokens,
@@ -243,6 +245,7 @@ def noop() -> Starlette:
                 max_root_mutations=settings.max_root_mutations,
                 max_cost=settings.max_cost,
             ),
+            Planner(graphql_schema, schema.config.name_converter),
         ),
         authenticate=authenticate,
         open_context=open_context,

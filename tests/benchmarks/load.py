@@ -41,10 +41,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one run; the times are those of answers within `seconds`."""
+    """What became of one run.
+
+    Those answered and their times are of answers within `seconds`; the rest is of the whole run.
+    """
 
     seconds: float
     answered: int
+    waited_seconds: float
     p50_ms: float
     p99_ms: float
     client_cpu_seconds: float
@@ -139,6 +143,7 @@ class Load:
         return Outcome(
             seconds=elapsed,
             answered=len(times),
+            waited_seconds=sum(times),
             p50_ms=_percentile(times, 0.50) * 1000,
             p99_ms=_percentile(times, 0.99) * 1000,
             client_cpu_seconds=cpu,
