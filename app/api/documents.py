@@ -40,6 +40,7 @@ from graphql import (
     GraphQLError,
     GraphQLField,
     GraphQLNamedType,
+    GraphQLObjectType,
     GraphQLResolveInfo,
     GraphQLSchema,
     GraphQLSyntaxError,
@@ -62,12 +63,14 @@ from graphql import (
     specified_rules,
     validate,
 )
+from graphql.execution.collect_fields import FieldDetails
+from graphql.pyutils import Path
 from graphql.validation import OverlappingFieldsCanBeMergedRule, ValidationContext
 from graphql.validation.validate import ValidationAbortedError
 from strawberry.execution import optimized_is_awaitable
 
 from app.api.errors import Code, CodedError, RequestErrors, settled
-from app.api.plans import Plan, Planner, Plans, Resolved
+from app.api.plans import Plan, Planner, Plans, Progress
 
 MAX_ERRORS = 5
 MAX_NESTING = 200
@@ -294,37 +297,38 @@ class Operation:
 
         Raises RequestErrors.
         """
-        plan = None if self._plans is None else self._plans.get(variables)
-        if plan is not None:
-            try:
-                values = plan.coerce(variables)
-            except Exception:  # noqa: BLE001 (graphql-core says what does not fit)
-                plan = None
-            else:
+        if self._plans is not None:
+            values = self._plans.coerce(variables)
+            if values is not None:
                 self._charge(values)
-                return Prepared(self, variables, plan, values)
+                plan = self._plans.get(variables)
+                if plan is not None:
+                    return Prepared(self, variables, plan, values)
         return Prepared(self, variables, None, {}, self.executor(variables))
 
     def executor(
-        self, variables: dict[str, Any], resolved: Resolved | None = None
+        self, variables: dict[str, Any], progress: Progress | None = None
     ) -> Executor[Any]:
         """An executor with these variables, which awaits its `context_value`.
 
-        Root fields that are `resolved` already are not resolved again. Raises RequestErrors.
+        It goes on from the progress of a plan, if there was one. Raises RequestErrors.
         """
-        executor = Executor.build(
+        executor = Resuming.build(
             self._schema,
             self._ast,
             raw_variable_values=variables,
             operation_name=self.name,
             max_coercion_errors=MAX_ERRORS,
             is_awaitable=optimized_is_awaitable,  # type: ignore[arg-type]
-            middleware=None if resolved is None else _keep(resolved),
+            middleware=None if progress is None else _keep(progress),
         )
         if isinstance(executor, list):
             raise RequestErrors(
                 *(settled(error, Code.BAD_USER_INPUT) for error in executor[:MAX_ERRORS])
             )
+        if progress is not None:
+            assert isinstance(executor, Resuming)
+            executor.answers = progress.answers
         self._charge(executor.variable_values.coerced)
         return executor
 
@@ -334,15 +338,35 @@ class Operation:
             raise RequestErrors(_too_complex("cost", self._limits.max_cost, cost))
 
 
-def _keep(resolved: Resolved) -> MiddlewareManager:
+class Resuming(Executor[Any]):
+    """graphql-core's execution, but for the root fields that a plan has answered already."""
+
+    answers: Mapping[str | int, Any] = MappingProxyType({})
+
+    def execute_field(
+        self,
+        parent_type: GraphQLObjectType,
+        source: Any,
+        field_details_list: list[FieldDetails],
+        path: Path,
+        position_context: Any,
+    ) -> Any:
+        if path.prev is None and path.key in self.answers:
+            return self.answers[path.key]
+        return super().execute_field(
+            parent_type, source, field_details_list, path, position_context
+        )
+
+
+def _keep(progress: Progress) -> MiddlewareManager:
     """Give the values, or raise the exceptions, that root fields came to before."""
 
     def resolve(
         following: Any, source: Any, info: GraphQLResolveInfo[Any], **arguments: Any
     ) -> Any:
-        if info.path.prev is not None or info.path.key not in resolved:
+        if info.path.prev is not None or info.path.key not in progress.outcomes:
             return following(source, info, **arguments)
-        outcome = resolved[info.path.key]
+        outcome = progress.outcomes[info.path.key]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -356,7 +380,7 @@ class Prepared:
     The two take a context each, for a failed statement leaves a snapshot unusable.
     """
 
-    __slots__ = ("_executor", "_operation", "_plan", "_resolved", "_values", "_variables")
+    __slots__ = ("_executor", "_operation", "_plan", "_progress", "_values", "_variables")
 
     def __init__(
         self,
@@ -371,7 +395,7 @@ class Prepared:
         self._plan = plan
         self._values = values
         self._executor = executor
-        self._resolved: Resolved = {}
+        self._progress = Progress()
 
     @property
     def planned(self) -> bool:
@@ -381,14 +405,14 @@ class Prepared:
         """The result, free of errors; None where the plan declines."""
         assert self._plan is not None
         try:
-            data = await self._plan.run(context, self._values, self._resolved)
+            data = await self._plan.run(context, self._values, self._progress)
         except Exception:  # noqa: BLE001 (graphql-core will come to it again, and report it)
             return None
         return ExecutionResult(data, None)
 
     async def run(self, context: object) -> ExecutionResult:
         """The result by graphql-core; a fault of its own becomes an error like a resolver's."""
-        executor = self._executor or self._operation.executor(self._variables, self._resolved)
+        executor = self._executor or self._operation.executor(self._variables, self._progress)
         executor.context_value = context
         try:
             outcome = executor.execute_operation()

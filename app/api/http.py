@@ -285,14 +285,15 @@ class GraphQLEndpoint:
         principal: object,
         exchange: Exchange,
     ) -> ExecutionResult | None:
-        result = None
+        result, has_run = None, False
         try:
             async with self._open_context(principal, exchange.request_id) as context:
                 exchange.executing = True
                 result = await run(context)
+                has_run = True
         except Exception as fault:
             # What was executed stands, and its answer too, when only the closing failed.
-            if result is None:
+            if not has_run:
                 raise
             report_fault(fault, exchange.request_id)
         return result

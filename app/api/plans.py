@@ -8,28 +8,33 @@ and build the answer, level by level, with one fetch a loader and level (`loadin
 A plan answers only what is free of errors. It has no error handling at all: whatever it cannot do,
 and whatever goes wrong (a variable that does not fit, a resolver that raises, a null where none may
 be), is left to graphql-core. Nothing has been done when variables do not fit, and a query that
-failed midway is run again from the start. A mutation is not: values that its root fields have
-returned are kept, and graphql-core is given them in place of calling those resolvers again. So the
-fast road cannot give another answer than the slow one; it can only decline to give one.
+failed midway is run again from the start. A mutation is not: `Progress` keeps the answers to its
+root fields, and the value of the one that could not be completed, and graphql-core goes on from
+there. So the fast road cannot give another answer than the slow one; it can only decline to.
+
+What resolvers may not do: change what is in their arguments (two fields that take one variable take
+one object), or ask their info for more than the context.
 
 Fields are collected by graphql-core's own functions, at compile time. Directives whose variables
-decide on fields (@skip, @include) are settled by having a plan for each of their values.
+decide on fields (@skip, @include) are settled by having a plan for each of their values. Plans
+follow fragments wherever they are spread, which may be far more than a document's text, so nothing
+is compiled before it is known what the operation costs, and at most MAX_FIELDS of one operation.
 """
 
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from types import FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import strawberry
 from graphql import (
     BooleanValueNode,
-    EnumValueNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLAbstractType,
+    GraphQLArgument,
     GraphQLEnumType,
     GraphQLField,
     GraphQLInputField,
@@ -49,9 +54,11 @@ from graphql import (
     OperationType,
     Undefined,
     ValueNode,
+    VariableDefinitionNode,
     VariableNode,
     is_abstract_type,
     is_input_type,
+    is_interface_type,
     specified_scalar_types,
     type_from_ast,
 )
@@ -63,25 +70,37 @@ from graphql.execution.collect_fields import (
 )
 from graphql.execution.values import VariableValues
 from graphql.utilities import coerce_input_literal
+from strawberry.types.base import StrawberryMaybe
 from strawberry.types.field import StrawberryField
 
 from app.api.loading import Load
 
 MAX_VARIANTS = 8
+MAX_FIELDS = 1000
 MAX_INT = 2**31
 ABSENT: Any = Undefined
 _NO_FIELD: Any = None
 
-Resolved = dict[str | int, Any]
-"""What root fields of a mutation came to, by key: a value, or the exception that was raised."""
-
 Complete = Callable[[Any, "Run"], Any]
 Coerce = Callable[[Any], Any]
 Evaluate = Callable[[Mapping[str, Any]], Any]
+Coercers = Mapping[str, tuple[Coerce, Evaluate | None, bool]]
+"""For each variable how to coerce it, its default, and whether it must be given."""
 
 
 class Unplanned(Exception):
     """The operation, or this request of it, is not for a plan."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a mutation came, by keys of its root fields.
+
+    `answers` are complete; `outcomes` are what resolvers returned, or raised, without an answer.
+    """
+
+    answers: dict[str | int, Any] = field(default_factory=dict)
+    outcomes: dict[str | int, Any] = field(default_factory=dict)
 
 
 class Deferred(NamedTuple):
@@ -144,38 +163,16 @@ class PlannedField:
 class Plan:
     """One operation, for one set of values of the variables in its @skip and @include."""
 
-    def __init__(
-        self,
-        fields: Sequence[PlannedField],
-        coercers: Mapping[str, tuple[Coerce, Any, bool]],
-        serial: bool,
-    ) -> None:
+    def __init__(self, fields: Sequence[PlannedField], serial: bool) -> None:
         self._fields = fields
-        self._coercers = coercers
         self._serial = serial
 
-    def coerce(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Python values of the variables; those left out and without default are absent.
-
-        Raises Unplanned, or what a scalar raises, where one does not fit.
-        """
-        values = {}
-        for name, (coerce, default, needed) in self._coercers.items():
-            value = raw.get(name, ABSENT)
-            if value is not ABSENT:
-                values[name] = coerce(value)
-            elif default is not ABSENT:
-                values[name] = default
-            elif needed:
-                raise Unplanned
-        return values
-
     async def run(
-        self, context: object, variables: Mapping[str, Any], resolved: Resolved
+        self, context: object, variables: Mapping[str, Any], progress: Progress
     ) -> dict[str, Any]:
         """The operation's data. Raises whatever goes wrong, as it is.
 
-        `resolved` receives what the root fields of a mutation came to.
+        `progress` receives what the root fields of a mutation came to.
         """
         # Resolvers get an info that knows the context and nothing of graphql-core; one that asks it
         # for more raises, and so leaves the operation to graphql-core.
@@ -184,7 +181,7 @@ class Plan:
         data: dict[str, Any] = {}
         try:
             if self._serial:
-                await self._run_serially(run, data, resolved)
+                await self._run_serially(run, data, progress)
             else:
                 _fill(self._fields, None, data, run)
                 await run.finish()
@@ -193,8 +190,9 @@ class Plan:
             raise
         return data
 
-    async def _run_serially(self, run: Run, data: dict[str, Any], resolved: Resolved) -> None:
+    async def _run_serially(self, run: Run, data: dict[str, Any], progress: Progress) -> None:
         for planned in self._fields:
+            key = planned.key
             try:
                 value = planned.resolve(None, run)
                 if hasattr(value, "__await__"):
@@ -202,11 +200,12 @@ class Plan:
             except Unplanned:
                 raise  # by the arguments: the resolver has not been called
             except Exception as fault:
-                resolved[planned.key] = fault
+                progress.outcomes[key] = fault
                 raise
-            resolved[planned.key] = value
-            data[planned.key] = planned.complete(value, run)
+            progress.outcomes[key] = value
+            data[key] = planned.complete(value, run)
             await run.finish()
+            progress.answers[key] = data[key]
 
 
 class Plans:
@@ -227,7 +226,30 @@ class Plans:
             for definition in operation.variable_definitions or ()
             if isinstance(definition.default_value, BooleanValueNode)
         }
+        self._coercers: Coercers | None = None
         self._plans: dict[tuple[Any, ...], Plan | None] = {}
+        self._fields_left = MAX_FIELDS
+
+    def coerce(self, raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Python values of the variables; None where one does not fit, or is not for plans.
+
+        Those left out and without default are absent.
+        """
+        values = {}
+        try:
+            if self._coercers is None:
+                self._coercers = self._planner.coercers(self._operation)
+            for name, (coerce, default, needed) in self._coercers.items():
+                value = raw.get(name, ABSENT)
+                if value is not ABSENT:
+                    values[name] = coerce(value)
+                elif default is not None:
+                    values[name] = default({})
+                elif needed:
+                    return None
+        except Exception:  # noqa: BLE001 (graphql-core says what does not fit)
+            return None
+        return values
 
     def get(self, raw: Mapping[str, Any]) -> Plan | None:
         """The plan for a request with these variables; None where there is none."""
@@ -243,9 +265,13 @@ class Plans:
     def _compile(self, picks: tuple[bool, ...]) -> Plan | None:
         conditions = dict(zip(self._picking, picks, strict=True))
         try:
-            return self._planner.plan(self._operation, self._fragments, conditions)
-        except Unplanned:
+            plan, size = self._planner.plan(
+                self._operation, self._fragments, conditions, self._fields_left
+            )
+        except Exception:  # noqa: BLE001 (graphql-core executes whatever is valid)
             return None
+        self._fields_left -= size
+        return plan
 
 
 class Planner:
@@ -261,31 +287,48 @@ class Planner:
             and (definition := type_.extensions.get("strawberry-definition")) is not None
         }
 
+    def coercers(self, operation: OperationDefinitionNode) -> Coercers:
+        """How to read the operation's variables. Raises Unplanned for what plans do not read."""
+        compiler = self._compiler(operation, {}, {}, 0)
+        return {
+            definition.variable.name.value: compiler.variable(definition)
+            for definition in operation.variable_definitions or ()
+        }
+
     def plan(
         self,
         operation: OperationDefinitionNode,
         fragments: Mapping[str, FragmentDefinitionNode],
         conditions: Mapping[str, bool],
-    ) -> Plan:
-        """Compile. Raises Unplanned for what plans do not do."""
+        max_fields: int,
+    ) -> tuple[Plan, int]:
+        """Compile; say also how many fields it has. Raises Unplanned for what plans do not do."""
         root = self._schema.get_root_type(operation.operation)
         if root is None or operation.operation is OperationType.SUBSCRIPTION:
             raise Unplanned
-        compiler = _Compiler(
+        compiler = self._compiler(operation, fragments, conditions, max_fields)
+        collected = collect_fields(
+            self._schema, compiler.fragments, compiler.conditions, root, operation
+        )
+        fields = compiler.fields(root, collected.grouped_field_set)
+        plan = Plan(fields, operation.operation is OperationType.MUTATION)
+        return plan, max_fields - compiler.fields_left
+
+    def _compiler(
+        self,
+        operation: OperationDefinitionNode,
+        fragments: Mapping[str, FragmentDefinitionNode],
+        conditions: Mapping[str, bool],
+        max_fields: int,
+    ) -> "_Compiler":
+        return _Compiler(
             self._schema,
             self._converter,
             self._objects,
             operation,
             {name: FragmentDetails(node) for name, node in fragments.items()},
             VariableValues(sources={}, coerced=dict(conditions)),
-        )
-        collected = collect_fields(
-            self._schema, compiler.fragments, compiler.conditions, root, operation
-        )
-        return Plan(
-            compiler.fields(root, collected.grouped_field_set),
-            compiler.variables(),
-            operation.operation is OperationType.MUTATION,
+            max_fields,
         )
 
 
@@ -331,6 +374,7 @@ class _Compiler:
         operation: OperationDefinitionNode,
         fragments: dict[str, FragmentDetails],
         conditions: VariableValues,
+        max_fields: int,
     ) -> None:
         self.schema = schema
         self.converter = converter
@@ -338,6 +382,7 @@ class _Compiler:
         self.operation = operation
         self.fragments = fragments
         self.conditions = conditions
+        self.fields_left = max_fields
 
     # ---- output ----------------------------------------------------------------------------------
 
@@ -349,6 +394,9 @@ class _Compiler:
     def _field(
         self, parent: GraphQLObjectType, key: str, details: list[FieldDetails]
     ) -> PlannedField:
+        self.fields_left -= 1
+        if self.fields_left < 0:
+            raise Unplanned(key)
         node = details[0].node
         name = node.name.value
         if name == "__typename":
@@ -356,7 +404,9 @@ class _Compiler:
             return PlannedField(key, lambda _source, _run: type_name, _as_it_is)
         definition = parent.fields.get(name)
         own = definition and definition.extensions.get("strawberry-definition")
-        if definition is None or not isinstance(own, StrawberryField):
+        if definition is None or type(own) is not StrawberryField:
+            raise Unplanned(name)
+        if own.extensions or own.permission_classes or own.default_resolver is not getattr:
             raise Unplanned(name)
         complete = self._complete(definition.type, details)
         if own.base_resolver is None:
@@ -368,11 +418,13 @@ class _Compiler:
         self, own: StrawberryField, definition: GraphQLField, node: FieldNode
     ) -> Callable[[Any, Run], Any]:
         resolver = own.base_resolver
-        if resolver is None or own.extensions or own.permission_classes:
+        assert resolver is not None
+        call = resolver.wrapped_func
+        reserved = {known.name for known in resolver.reserved_parameters.values() if known}
+        if not isinstance(call, FunctionType) or not {"self"} <= reserved <= {"self", "info"}:
             raise Unplanned(own.python_name)
-        call: Callable[..., Any] = resolver.wrapped_func  # type: ignore[assignment]
         arguments = self._arguments(own, definition, node)
-        with_info = resolver.info_parameter is not None
+        with_info = "info" in reserved
         if not arguments:
             if with_info:
                 return lambda source, run: call(source, info=run.info)
@@ -380,12 +432,13 @@ class _Compiler:
 
         def resolve(source: Any, run: Run) -> Any:
             given = {}
-            for name, evaluate, needed in arguments:
-                value = evaluate(run.variables)
-                if value is not ABSENT:
-                    given[name] = value
-                elif needed:
-                    raise Unplanned
+            try:
+                for name, evaluate in arguments:
+                    value = evaluate(run.variables)
+                    if value is not ABSENT:
+                        given[name] = value
+            except Exception as fault:
+                raise Unplanned from fault
             if with_info:
                 given["info"] = run.info
             return call(source, **given)
@@ -448,6 +501,9 @@ class _Compiler:
     def _complete_abstract(
         self, type_: GraphQLAbstractType, details: list[FieldDetails]
     ) -> Complete:
+        definition = type_.extensions.get("strawberry-definition")
+        if getattr(definition, "resolve_type", None) is not None and is_interface_type(type_):
+            raise Unplanned(type_.name)
         possible = set(self.schema.get_possible_types(type_))
         members = {
             origin: self._complete_object(member, details)
@@ -467,36 +523,28 @@ class _Compiler:
 
     # ---- input -----------------------------------------------------------------------------------
 
-    def variables(self) -> Mapping[str, tuple[Coerce, Any, bool]]:
-        """For each variable how to coerce it, its default, and whether it must be given."""
-        found = {}
-        for definition in self.operation.variable_definitions or ():
-            type_ = type_from_ast(self.schema, definition.type)
-            if type_ is None or not is_input_type(type_):
-                raise Unplanned
-            default = ABSENT
-            if definition.default_value is not None:
-                default = self._literal(definition.default_value, type_)({})
-            needed = default is ABSENT and isinstance(type_, GraphQLNonNull)
-            found[definition.variable.name.value] = (self._coerce(type_), default, needed)
-        return found
+    def variable(self, definition: VariableDefinitionNode) -> tuple[Coerce, Evaluate | None, bool]:
+        type_ = type_from_ast(self.schema, definition.type)
+        if type_ is None or not is_input_type(type_):
+            raise Unplanned
+        coerce, default = self._coerce(type_), definition.default_value
+        if default is not None:
+            return coerce, self._literal(default, type_), False
+        return coerce, None, isinstance(type_, GraphQLNonNull)
 
     def _arguments(
         self, own: StrawberryField, definition: GraphQLField, node: FieldNode
-    ) -> Sequence[tuple[str, Evaluate, bool]]:
-        """Python names, values, and whether they must be there; others have Python's defaults."""
+    ) -> Sequence[tuple[str, Evaluate]]:
+        """Python names and values; where a value is absent, Python has the default."""
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
         found = []
         for argument in own.arguments:
             name = self.converter.get_graphql_name(argument)
             declared = definition.args[name]
-            needed = isinstance(declared.type, GraphQLNonNull) and (
-                declared.default_value is Undefined
-            )
             if name in given:
-                evaluate = self._literal(given[name], declared.type)
-                found.append((argument.python_name, evaluate, needed))
-            elif needed:
+                evaluate = self._literal(given[name], declared.type, needed=_is_needed(declared))
+                found.append((argument.python_name, evaluate))
+            elif _is_needed(declared):
                 raise Unplanned(name)
         return found
 
@@ -526,7 +574,7 @@ class _Compiler:
         return _coerce_leaf(type_)
 
     def _coerce_object(self, type_: GraphQLInputObjectType) -> Coerce:
-        build = type_.extensions["strawberry-definition"].origin
+        build = _input_class(type_)
         parts = {
             name: (_python_name(part), self._coerce(part.type))
             for name, part in type_.fields.items()
@@ -548,10 +596,13 @@ class _Compiler:
 
         return object_
 
-    def _literal(self, node: ValueNode, type_: GraphQLInputType) -> Evaluate:
-        """A value in the document, given the variables; ABSENT for an absent variable."""
+    def _literal(
+        self, node: ValueNode, type_: GraphQLInputType, *, needed: bool = True
+    ) -> Evaluate:
+        """A value in the document, given the variables; ABSENT for one that is left out."""
         if isinstance(node, VariableNode):
-            return _variable(node.name.value, nullable=not isinstance(type_, GraphQLNonNull))
+            nullable = not isinstance(type_, GraphQLNonNull)
+            return _variable(node.name.value, nullable=nullable, needed=needed)
         if isinstance(type_, GraphQLNonNull):
             return self._literal(node, type_.of_type)
         if isinstance(node, NullValueNode):
@@ -560,39 +611,30 @@ class _Compiler:
             return self._list_literal(node, type_)
         if isinstance(type_, GraphQLInputObjectType):
             return self._object_literal(node, type_)
-        value = _constant(node, type_)
-        return lambda _: value
+        return _constant(node, type_)
 
     def _list_literal(self, node: ValueNode, type_: GraphQLList[Any]) -> Evaluate:
         nodes = node.values if isinstance(node, ListValueNode) else [node]
         items = [self._literal(item, type_.of_type) for item in nodes]
 
-        def evaluate(variables: Mapping[str, Any]) -> list[Any]:
-            values = [item(variables) for item in items]
-            if any(value is ABSENT for value in values):
-                raise Unplanned
-            return values
-
-        return evaluate
+        return lambda variables: [item(variables) for item in items]
 
     def _object_literal(self, node: ValueNode, type_: GraphQLInputObjectType) -> Evaluate:
         if not isinstance(node, ObjectValueNode):
             raise Unplanned
-        build = type_.extensions["strawberry-definition"].origin
+        build = _input_class(type_)
         parts = []
         for given_field in node.fields:
             part = type_.fields[given_field.name.value]
-            evaluate = self._literal(given_field.value, part.type)
-            parts.append((_python_name(part), evaluate, _is_needed(part)))
+            evaluate = self._literal(given_field.value, part.type, needed=_is_needed(part))
+            parts.append((_python_name(part), evaluate))
 
         def evaluate_object(variables: Mapping[str, Any]) -> Any:
             given = {}
-            for name, evaluate, needed in parts:
+            for name, evaluate in parts:
                 value = evaluate(variables)
                 if value is not ABSENT:
                     given[name] = value
-                elif needed:
-                    raise Unplanned
             return build(**given)
 
         return evaluate_object
@@ -631,7 +673,7 @@ def _complete_scalar(type_: GraphQLScalarType) -> Complete:
 
     def scalar(value: Any, _: Run) -> Any:
         answer = serialize(value)
-        if answer is None or answer is Undefined:
+        if answer is None or answer is Undefined or isinstance(value, Exception):
             raise Unplanned
         return answer
 
@@ -675,31 +717,41 @@ def _small_integer(value: Any, _: object) -> Any:
     return value
 
 
-def _variable(name: str, *, nullable: bool) -> Evaluate:
+def _variable(name: str, *, nullable: bool, needed: bool) -> Evaluate:
     def variable(variables: Mapping[str, Any]) -> Any:
         value = variables.get(name, ABSENT)
-        if value is None and not nullable:
+        if (value is None and not nullable) or (value is ABSENT and needed):
             raise Unplanned
         return value
 
     return variable
 
 
-def _constant(node: ValueNode, type_: GraphQLLeafType) -> Any:
+def _constant(node: ValueNode, type_: GraphQLLeafType) -> Evaluate:
     if _holds_variable(node):
         raise Unplanned
-    if isinstance(type_, GraphQLEnumType):
-        assert isinstance(node, EnumValueNode)
-        return _members(type_)[node.value]
     value = coerce_input_literal(node, type_)
     if value is Undefined:
         raise Unplanned
-    return value
+    if isinstance(value, dict | list):
+        return lambda _: coerce_input_literal(node, type_)  # each request has its own
+    return lambda _: value
 
 
 def _members(type_: GraphQLEnumType) -> Mapping[str, Any]:
     own = type_.extensions["strawberry-definition"].wrapped_cls
-    return {name: own[name] for name in type_.values}
+    return {name: own(declared.value) for name, declared in type_.values.items()}
+
+
+def _input_class(type_: GraphQLInputObjectType) -> Callable[..., Any]:
+    """What is built of an input, where nothing but its fields says how."""
+    definition = type_.extensions["strawberry-definition"]
+    if definition.is_one_of or definition.from_input is not None:
+        raise Unplanned(type_.name)
+    if any(isinstance(part.type, StrawberryMaybe) for part in definition.fields):
+        raise Unplanned(type_.name)
+    build: Callable[..., Any] = definition.origin
+    return build
 
 
 def _python_name(part: GraphQLInputField) -> str:
@@ -707,7 +759,7 @@ def _python_name(part: GraphQLInputField) -> str:
     return name
 
 
-def _is_needed(part: GraphQLInputField) -> bool:
+def _is_needed(part: GraphQLArgument | GraphQLInputField) -> bool:
     return isinstance(part.type, GraphQLNonNull) and part.default_value is Undefined
 
 
