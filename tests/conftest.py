@@ -15,12 +15,15 @@ from uuid import uuid4
 import psycopg
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composed, Identifier
 
 from app.store.embedded import EmbeddedPostgres
 from app.store.migrate import migrate
 from tests.api_client import Api, open_api
+
+settings.register_profile("long", max_examples=1000)
 
 MakeDatabase = Callable[[str | None], str]
 

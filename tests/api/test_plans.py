@@ -6,7 +6,7 @@ answers are compared byte for byte. Mutations run on two copies of one database,
 counted instead of drawn, so that the books can be compared too. Readers fail, and plans give up, at
 places that are drawn as well.
 
-`LEDGERS_LONG_TESTS=1` draws ten times as many, and others each time.
+`--hypothesis-profile=long` (see conftest.py) draws ten times as many, and others each time.
 """
 
 import asyncio
