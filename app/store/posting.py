@@ -25,16 +25,16 @@ from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
-import orjson
 from psycopg import AsyncCursor
 
 from app.ledger.accounts import Account, AccountStatus, Ledger, Mode
 from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.book import Book
-from app.ledger.commands import Command, Metadata, PostTransaction
+from app.ledger.commands import Command, PostTransaction
 from app.ledger.posting import Decision, Recorded, decide, decide_together, record
 from app.ledger.refusals import Refusal
 from app.ledger.transactions import Hold, PastLine, Transaction, TransactionStatus, Used
+from app.store.arrays import array, arrays, binary, json, moment, number, text, uuid, word
 from app.store.database import Connection
 
 Answer = list[Decision] | Refusal
@@ -227,17 +227,17 @@ async def _send_reads(connection: Connection, commands: Sequence[Command]) -> _R
     changes = [command for command in commands if not isinstance(command, PostTransaction)]
     ledgers = sorted({(c.scope.organization_id, c.ledger_id) for c in posts})
     accounts = sorted({(c.scope.organization_id, e.account_id) for c in posts for e in c.entries})
-    parameters: dict[str, Any] = {
-        "ledger_organizations": [organization_id for organization_id, _ in ledgers],
-        "ledger_ids": [ledger_id for _, ledger_id in ledgers],
-        "account_organizations": [organization_id for organization_id, _ in accounts],
-        "account_ids": [account_id for _, account_id in accounts],
-        "key_organizations": [c.scope.organization_id for c in posts],
-        "key_ledgers": [c.ledger_id for c in posts],
-        "keys": [c.idempotency_key for c in posts],
-        "hold_organizations": [c.scope.organization_id for c in changes],
-        "hold_ids": [c.transaction_id for c in changes],
-        "hold_keys": [c.idempotency_key for c in changes],
+    parameters = {
+        "ledger_organizations": array(uuid, (organization_id for organization_id, _ in ledgers)),
+        "ledger_ids": array(uuid, (ledger_id for _, ledger_id in ledgers)),
+        "account_organizations": array(uuid, (organization_id for organization_id, _ in accounts)),
+        "account_ids": array(uuid, (account_id for _, account_id in accounts)),
+        "key_organizations": array(uuid, (c.scope.organization_id for c in posts)),
+        "key_ledgers": array(uuid, (c.ledger_id for c in posts)),
+        "keys": array(text, (c.idempotency_key for c in posts)),
+        "hold_organizations": array(uuid, (c.scope.organization_id for c in changes)),
+        "hold_ids": array(uuid, (c.transaction_id for c in changes)),
+        "hold_keys": array(text, (c.idempotency_key for c in changes)),
     }
     lock_ledgers, lock_accounts = LOCKS[bool(changes)]
     reading = _Reading(
@@ -251,9 +251,9 @@ async def _send_reads(connection: Connection, commands: Sequence[Command]) -> _R
         reading.external_ids = await connection.execute(
             READ_EXTERNAL_IDS,
             {
-                "organizations": [organization_id for organization_id, _, _ in named],
-                "ledgers": [ledger_id for _, ledger_id, _ in named],
-                "external_ids": [external_id for _, _, external_id in named],
+                "organizations": array(uuid, (organization_id for organization_id, _, _ in named)),
+                "ledgers": array(uuid, (ledger_id for _, ledger_id, _ in named)),
+                "external_ids": array(text, (external_id for _, _, external_id in named)),
             },
         )
     if changes:
@@ -382,38 +382,48 @@ UPDATE_LEDGERS = """
 """
 
 
+TRANSACTION = (
+    *(uuid, uuid, uuid, number, word, text, text, json),
+    *(moment, moment, moment, moment),
+)
+CHANGED_TRANSACTION = (uuid, uuid, word, moment, moment)
+EVENT = (uuid, uuid, number, number, word, text, binary, text, moment)
+ENTRY = (
+    *(uuid, uuid, number, uuid, number, moment, moment, number, number, word, word),
+    *(number, number, number, number, number, json),
+)
+ACCOUNT = (uuid, uuid, number, number, number, number, number)
+LEDGER = (uuid, uuid, number, moment)
+
+
 async def _send_writes(connection: Connection, book: Book, written: Sequence[Recorded]) -> None:
     created = [r.transaction for r in written if r.event.number == 1]
     changed = {
         (t.organization_id, t.transaction_id): t
         for t in (r.transaction for r in written if r.event.number > 1)
     }
-    if created:
-        await connection.execute(INSERT_TRANSACTIONS, _columns(map(_transaction_row, created), 12))
-    if changed:
-        await connection.execute(
-            UPDATE_TRANSACTIONS, _columns(map(_changed_transaction_row, changed.values()), 5)
-        )
-    await connection.execute(INSERT_EVENTS, _columns(map(_event_row, written), 9))
-    await connection.execute(
-        INSERT_ENTRIES, _columns((row for r in written for row in _entry_rows(r)), 17)
-    )
     accounts = {
         key: book.accounts[key]
         for key in ((a.organization_id, a.account_id) for r in written for a in r.accounts)
     }
-    await connection.execute(UPDATE_ACCOUNTS, _columns(map(_account_row, accounts.values()), 7))
     ledgers = {
         key: book.ledgers[key]
         for key in ((r.ledger.organization_id, r.ledger.ledger_id) for r in written)
     }
-    await connection.execute(UPDATE_LEDGERS, _columns(map(_ledger_row, ledgers.values()), 4))
-
-
-def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    assert len(columns) == width
-    return columns
+    entries = [row for r in written for row in _entry_rows(r)]
+    if created:
+        await connection.execute(
+            INSERT_TRANSACTIONS, arrays(TRANSACTION, map(_transaction_row, created))
+        )
+    if changed:
+        await connection.execute(
+            UPDATE_TRANSACTIONS,
+            arrays(CHANGED_TRANSACTION, map(_changed_transaction_row, changed.values())),
+        )
+    await connection.execute(INSERT_EVENTS, arrays(EVENT, map(_event_row, written)))
+    await connection.execute(INSERT_ENTRIES, arrays(ENTRY, entries))
+    await connection.execute(UPDATE_ACCOUNTS, arrays(ACCOUNT, map(_account_row, accounts.values())))
+    await connection.execute(UPDATE_LEDGERS, arrays(LEDGER, map(_ledger_row, ledgers.values())))
 
 
 def _transaction_row(t: Transaction) -> tuple[Any, ...]:
@@ -425,7 +435,7 @@ def _transaction_row(t: Transaction) -> tuple[Any, ...]:
         t.status.value,
         t.description,
         t.external_id,
-        _json(t.metadata),
+        t.metadata,
         t.effective_at,
         t.created_at,
         t.posted_at,
@@ -473,7 +483,7 @@ def _entry_rows(recorded: Recorded) -> Iterable[tuple[Any, ...]]:
             after.posted_credits,
             after.pending_debits,
             after.pending_credits,
-            _json(entry.metadata) if entry.metadata else None,
+            entry.metadata or None,
         )
 
 
@@ -497,7 +507,3 @@ def _ledger_row(ledger: Ledger) -> tuple[Any, ...]:
         ledger.last_sequence,
         ledger.last_recorded_at,
     )
-
-
-def _json(metadata: Metadata) -> str:
-    return orjson.dumps(metadata).decode()
