@@ -233,7 +233,11 @@ ledgers_of_organization = Listing(
 accounts_of_ledger = Listing(
     AccountRow,
     _account,
-    lambda ledger_id: and_(of_organization(accounts), accounts.c.ledger_id == ledger_id),
+    lambda ledger_id: and_(
+        of_organization(accounts),
+        accounts.c.ledger_id == ledger_id,
+        accounts.c.name != literal_column("''"),  # as the index by name has it
+    ),
     {
         "name": accounts.c.name,
         "external_id": accounts.c.external_id,

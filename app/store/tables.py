@@ -201,8 +201,17 @@ class Account(SQLModel, table=True):
         ),
         # A ledger's accounts in order of creation; entries refer to it to stay in their ledger.
         Index("accounts_ledger", "organization_id", "ledger_id", "account_id", unique=True),
-        # A ledger's accounts in order of name.
-        Index("accounts_name", "organization_id", "ledger_id", "name", "account_id"),
+        # A ledger's accounts in order of name. The condition holds for all, and keeps the checks of
+        # foreign keys, which do not state it, away from an index that has their columns and more.
+        Index(
+            "accounts_name",
+            "organization_id",
+            "ledger_id",
+            "name",
+            "account_id",
+            postgresql_where=text("name <> ''"),
+        ),
+        CheckConstraint("name <> ''", name="name"),
         Index(
             "accounts_external_id",
             "organization_id",

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 
+from app.store.database import KEYED_PLANS, connection_info
 from app.store.tables import organizations
 
 COLUMNS = """
@@ -49,6 +50,29 @@ UNIQUE_KEYS = """
     JOIN pg_class ON pg_class.oid = indrelid
     LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
     WHERE relnamespace = 'public'::regnamespace AND indisunique AND relname <> 'alembic_version'
+"""
+MANY_ACCOUNTS = """
+    WITH organization AS (
+        INSERT INTO organizations VALUES (gen_random_uuid(), 'Young', now()) RETURNING *
+    ), ledger AS (
+        INSERT INTO ledgers
+        SELECT organization_id, gen_random_uuid(), 'Young', NULL, 'test', '{}', now(), NULL, 0,
+            now()
+        FROM organization RETURNING *
+    ), currency AS (
+        INSERT INTO currencies SELECT organization_id, ledger_id, 'USD', 2 FROM ledger RETURNING *
+    )
+    INSERT INTO accounts
+    SELECT organization_id, gen_random_uuid(), ledger_id, 'Account ' || number, NULL, NULL, 'debit',
+        code, exponent, 'open', NULL, 0, '{}', now(), 0, 0, 0, 0, 0
+    FROM currency, generate_series(1, 3000) number
+"""
+INDEXES_OF_FOREIGN_KEYS = """
+    SELECT conname, confrelid::regclass::text, conindid::regclass::text,
+        (SELECT array_agg(attname::text ORDER BY place)
+        FROM unnest(confkey) WITH ORDINALITY AS key (number, place)
+        JOIN pg_attribute ON attrelid = confrelid AND attnum = number)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype = 'f'
 """
 FOREIGN_KEYS = """
     SELECT conname, here.attname, there.attname
@@ -112,6 +136,20 @@ def test_every_foreign_key_begins_with_the_organization(database_url: str) -> No
         for key in table.foreign_key_constraints
     }
     assert {name for name, _, _ in keys} == declared
+
+
+def test_young_foreign_keys_are_checked_by_their_own_index(database_url: str) -> None:
+    """Without statistics too a reference is looked up by its whole key, not by part of it."""
+    info = connection_info(database_url, statement_seconds=5, **KEYED_PLANS)
+    with psycopg.connect(info, autocommit=True) as connection:
+        connection.execute("SET ROLE NONE")
+        connection.execute(MANY_ACCOUNTS)
+        for name, table, index, columns in connection.execute(INDEXES_OF_FOREIGN_KEYS).fetchall():
+            matches = " AND ".join(f"{c} = ${n}" for n, c in enumerate(columns, 1))
+            check = f"EXPLAIN (FORMAT JSON) EXECUTE {name} ({', '.join(['NULL'] * len(columns))})"
+            connection.execute(f"PREPARE {name} AS SELECT FROM ONLY {table} WHERE {matches}")
+            ((plan,),) = connection.execute(check).fetchone()
+            assert (name, plan["Plan"]["Index Name"]) == (name, index)
 
 
 def test_every_table_belongs_to_an_organization() -> None:
