@@ -4,7 +4,7 @@ psycopg dumps a list of anything by looking at every element, several times; the
 its columns are. (Of a batch's CPU in Python this was two fifths.)
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -46,9 +46,7 @@ def array(element: Element, values: Iterable[Any]) -> str:
     return "{" + ",".join(map(element, values)) + "}"
 
 
-def arrays(elements: Iterable[Element], rows: Iterable[tuple[Any, ...]]) -> list[str]:
-    """The columns of at least one row."""
-    return [
-        array(element, column)
-        for element, column in zip(elements, zip(*rows, strict=True), strict=True)
-    ]
+def arrays(elements: Sequence[Element], rows: Iterable[tuple[Any, ...]]) -> list[str]:
+    """The columns of the rows."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(elements)
+    return [array(*column) for column in zip(elements, columns, strict=True)]

@@ -19,13 +19,11 @@ and two batches of a ledger never share a moment: what was known at one stays so
 Writes are set-based: one INSERT a table from arrays, one UPDATE each of accounts and ledgers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any
 from uuid import UUID
-
-from psycopg import AsyncCursor
 
 from app.ledger.accounts import Account, AccountStatus, Ledger, Mode
 from app.ledger.balances import Balances, Direction, Effect
@@ -35,7 +33,8 @@ from app.ledger.posting import Decision, Recorded, decide, decide_together, reco
 from app.ledger.refusals import Refusal
 from app.ledger.transactions import Hold, PastLine, Transaction, TransactionStatus, Used
 from app.store.arrays import array, arrays, binary, json, moment, number, text, uuid, word
-from app.store.database import Connection
+from app.store.database import Row
+from app.store.pipeline import Pipeline, Statement, numbered
 
 Answer = list[Decision] | Refusal
 """What became of one group of commands: a decision each, or the refusal that stopped it."""
@@ -60,30 +59,27 @@ class Group:
         return all(isinstance(c, PostTransaction) and c.dry_run for c in self.commands)
 
 
-async def post(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     """Run one batch; answers come after commit, in order of the groups.
 
     Raises psycopg.Error with nothing written, or with the connection lost at commit, in doubt: then
     the same groups may be run again, for their idempotency keys tell what was written.
     """
-    commands = [command for group in groups for command in group.commands]
-    async with connection.pipeline():
-        await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        reading = await _send_reads(connection, commands)
-        book, now = await _receive(reading)
-        answers = [_decide(book, group, now) for group in groups]
-        written = [
-            decision
-            for group, answer in zip(groups, answers, strict=True)
-            if not isinstance(answer, Refusal) and not group.dry_run
-            for decision in answer
-            if isinstance(decision, Recorded)
-        ]
-        if written:
-            await _send_writes(connection, book, written)
-            await connection.execute("COMMIT")
-        else:
-            await connection.execute("ROLLBACK")
+    reads = _reads([command for group in groups for command in group.commands])
+    _, *found = await pipeline.run(BEGIN, *reads.values())
+    book, now = _book(dict(zip(reads, found, strict=True)))
+    answers = [_decide(book, group, now) for group in groups]
+    written = [
+        decision
+        for group, answer in zip(groups, answers, strict=True)
+        if not isinstance(answer, Refusal) and not group.dry_run
+        for decision in answer
+        if isinstance(decision, Recorded)
+    ]
+    if written:
+        await pipeline.run(_write(book, written), COMMIT)
+    else:
+        await pipeline.run(ROLLBACK)
     return answers
 
 
@@ -101,19 +97,21 @@ def _decide(book: Book, group: Group, now: datetime) -> Answer:
 
 # ---- lock and read -------------------------------------------------------------------------------
 
-WANTED_LEDGERS = "SELECT * FROM unnest(%(ledger_organizations)s::uuid[], %(ledger_ids)s::uuid[])"
+BEGIN: Statement = ("BEGIN ISOLATION LEVEL READ COMMITTED", ())
+COMMIT: Statement = ("COMMIT", ())
+ROLLBACK: Statement = ("ROLLBACK", ())
+
+WANTED = "SELECT * FROM unnest($1::uuid[], $2::uuid[])"
 
 LEDGERS_OF_HOLDS = """
     UNION SELECT t.organization_id, t.ledger_id
-    FROM unnest(%(hold_organizations)s::uuid[], %(hold_ids)s::uuid[]) AS h (organization_id, id)
+    FROM unnest($3::uuid[], $4::uuid[]) AS h (organization_id, id)
     JOIN transactions t ON t.organization_id = h.organization_id AND t.transaction_id = h.id
 """
 
-WANTED_ACCOUNTS = "SELECT * FROM unnest(%(account_organizations)s::uuid[], %(account_ids)s::uuid[])"
-
 ACCOUNTS_OF_HOLDS = """
     UNION SELECT e.organization_id, e.account_id
-    FROM unnest(%(hold_organizations)s::uuid[], %(hold_ids)s::uuid[]) AS h (organization_id, id)
+    FROM unnest($3::uuid[], $4::uuid[]) AS h (organization_id, id)
     JOIN transactions t ON t.organization_id = h.organization_id AND t.transaction_id = h.id
     JOIN entries e ON e.organization_id = t.organization_id AND e.ledger_id = t.ledger_id
         AND e.transaction_sequence = t.sequence
@@ -138,47 +136,49 @@ LOCK_ACCOUNTS = """
     FOR NO KEY UPDATE OF a
 """
 
-LOCKS: dict[bool, tuple[LiteralString, LiteralString]] = {
+LOCKS: dict[bool, tuple[str, str]] = {
     False: (
-        LOCK_LEDGERS.format(wanted=WANTED_LEDGERS),
-        LOCK_ACCOUNTS.format(wanted=WANTED_ACCOUNTS),
+        LOCK_LEDGERS.format(wanted=WANTED),
+        LOCK_ACCOUNTS.format(wanted=WANTED),
     ),
     True: (
-        LOCK_LEDGERS.format(wanted=WANTED_LEDGERS + LEDGERS_OF_HOLDS),
-        LOCK_ACCOUNTS.format(wanted=WANTED_ACCOUNTS + ACCOUNTS_OF_HOLDS),
+        LOCK_LEDGERS.format(wanted=WANTED + LEDGERS_OF_HOLDS),
+        LOCK_ACCOUNTS.format(wanted=WANTED + ACCOUNTS_OF_HOLDS),
     ),
 }
 """Whether the batch settles or voids holds: the two locking statements, in order."""
 
-READ_KEYS = """
-    SELECT e.organization_id, e.ledger_id, e.idempotency_key, e.fingerprint, t.transaction_id
-    FROM ({wanted}) AS wanted (organization_id, ledger_id, idempotency_key)
-    JOIN transaction_events e ON e.organization_id = wanted.organization_id
-        AND e.idempotency_key = wanted.idempotency_key
-        AND e.ledger_id IS NOT DISTINCT FROM wanted.ledger_id
-    JOIN transactions t ON t.organization_id = e.organization_id AND t.ledger_id = e.ledger_id
-        AND t.sequence = e.transaction_sequence
+READ_CLOCK_AND_KEYS = """
+    SELECT clock_timestamp(), used.* FROM (SELECT) AS always LEFT JOIN (
+        SELECT e.organization_id, e.ledger_id, e.idempotency_key, e.fingerprint, t.transaction_id
+        FROM ({wanted}) AS wanted (organization_id, ledger_id, idempotency_key)
+        JOIN transaction_events e ON e.organization_id = wanted.organization_id
+            AND e.idempotency_key = wanted.idempotency_key
+            AND e.ledger_id IS NOT DISTINCT FROM wanted.ledger_id
+        JOIN transactions t ON t.organization_id = e.organization_id AND t.ledger_id = e.ledger_id
+            AND t.sequence = e.transaction_sequence
+    ) AS used ON true
 """
 
 WANTED_KEYS = """
-    SELECT * FROM unnest(%(key_organizations)s::uuid[], %(key_ledgers)s::uuid[], %(keys)s::text[])
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[])
 """
 
 KEYS_OF_HOLDS = """
     UNION SELECT t.organization_id, t.ledger_id, h.key
-    FROM unnest(%(hold_organizations)s::uuid[], %(hold_ids)s::uuid[], %(hold_keys)s::text[])
+    FROM unnest($4::uuid[], $5::uuid[], $6::text[])
         AS h (organization_id, id, key)
     JOIN transactions t ON t.organization_id = h.organization_id AND t.transaction_id = h.id
 """
 
-READ_KEYS_OF: dict[bool, LiteralString] = {
-    False: READ_KEYS.format(wanted=WANTED_KEYS),
-    True: READ_KEYS.format(wanted=WANTED_KEYS + KEYS_OF_HOLDS),
+KEYS: dict[bool, str] = {
+    False: READ_CLOCK_AND_KEYS.format(wanted=WANTED_KEYS),
+    True: READ_CLOCK_AND_KEYS.format(wanted=WANTED_KEYS + KEYS_OF_HOLDS),
 }
 
 READ_EXTERNAL_IDS = """
     SELECT t.organization_id, t.ledger_id, t.external_id, t.transaction_id
-    FROM unnest(%(organizations)s::uuid[], %(ledgers)s::uuid[], %(external_ids)s::text[])
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[])
         AS wanted (organization_id, ledger_id, external_id)
     JOIN transactions t ON t.organization_id = wanted.organization_id
         AND t.external_id = wanted.external_id
@@ -191,7 +191,7 @@ READ_HOLDS = """
         t.voided_at, first.idempotency_key,
         (SELECT max(number) FROM transaction_events v WHERE v.organization_id = t.organization_id
             AND v.ledger_id = t.ledger_id AND v.transaction_sequence = t.sequence)
-    FROM unnest(%(hold_organizations)s::uuid[], %(hold_ids)s::uuid[]) AS h (organization_id, id)
+    FROM unnest($1::uuid[], $2::uuid[]) AS h (organization_id, id)
     JOIN transactions t ON t.organization_id = h.organization_id AND t.transaction_id = h.id
     JOIN transaction_events first ON first.organization_id = t.organization_id
         AND first.ledger_id = t.ledger_id AND first.transaction_sequence = t.sequence
@@ -201,7 +201,7 @@ READ_HOLDS = """
 READ_LINES = """
     SELECT DISTINCT t.organization_id, t.transaction_id, e.line, e.account_id, e.direction,
         e.effect, e.amount
-    FROM unnest(%(hold_organizations)s::uuid[], %(hold_ids)s::uuid[]) AS h (organization_id, id)
+    FROM unnest($1::uuid[], $2::uuid[]) AS h (organization_id, id)
     JOIN transactions t ON t.organization_id = h.organization_id AND t.transaction_id = h.id
     JOIN entries e ON e.organization_id = t.organization_id AND e.ledger_id = t.ledger_id
         AND e.transaction_sequence = t.sequence
@@ -209,73 +209,47 @@ READ_LINES = """
 """
 
 
-@dataclass(slots=True)
-class _Reading:
-    """Cursors whose results are on their way."""
-
-    ledgers: AsyncCursor[Any]
-    accounts: AsyncCursor[Any]
-    keys: AsyncCursor[Any]
-    clock: AsyncCursor[Any]
-    external_ids: AsyncCursor[Any] | None = None
-    holds: AsyncCursor[Any] | None = None
-    lines: AsyncCursor[Any] | None = None
-
-
-async def _send_reads(connection: Connection, commands: Sequence[Command]) -> _Reading:
+def _reads(commands: Sequence[Command]) -> dict[str, Statement]:
+    """The statements that lock and read, in order, by what they find."""
     posts = [command for command in commands if isinstance(command, PostTransaction)]
     changes = [command for command in commands if not isinstance(command, PostTransaction)]
-    ledgers = sorted({(c.scope.organization_id, c.ledger_id) for c in posts})
-    accounts = sorted({(c.scope.organization_id, e.account_id) for c in posts for e in c.entries})
-    parameters = {
-        "ledger_organizations": array(uuid, (organization_id for organization_id, _ in ledgers)),
-        "ledger_ids": array(uuid, (ledger_id for _, ledger_id in ledgers)),
-        "account_organizations": array(uuid, (organization_id for organization_id, _ in accounts)),
-        "account_ids": array(uuid, (account_id for _, account_id in accounts)),
-        "key_organizations": array(uuid, (c.scope.organization_id for c in posts)),
-        "key_ledgers": array(uuid, (c.ledger_id for c in posts)),
-        "keys": array(text, (c.idempotency_key for c in posts)),
-        "hold_organizations": array(uuid, (c.scope.organization_id for c in changes)),
-        "hold_ids": array(uuid, (c.transaction_id for c in changes)),
-        "hold_keys": array(text, (c.idempotency_key for c in changes)),
-    }
-    lock_ledgers, lock_accounts = LOCKS[bool(changes)]
-    reading = _Reading(
-        ledgers=await connection.execute(lock_ledgers, parameters),
-        accounts=await connection.execute(lock_accounts, parameters),
-        keys=await connection.execute(READ_KEYS_OF[bool(changes)], parameters),
-        clock=await connection.execute("SELECT clock_timestamp()"),
+    ledgers = arrays((uuid, uuid), sorted({(c.scope.organization_id, c.ledger_id) for c in posts}))
+    accounts = arrays(
+        (uuid, uuid),
+        sorted({(c.scope.organization_id, e.account_id) for c in posts for e in c.entries}),
     )
+    keys = arrays(
+        (uuid, uuid, text),
+        [(c.scope.organization_id, c.ledger_id, c.idempotency_key) for c in posts],
+    )
+    reads: dict[str, Statement] = {}
+    if changes:
+        holds = arrays((uuid, uuid), [(c.scope.organization_id, c.transaction_id) for c in changes])
+        reads["holds"] = (READ_HOLDS, holds)
+        reads["lines"] = (READ_LINES, holds)
+        ledgers += holds
+        accounts += holds
+        keys += [*holds, array(text, (c.idempotency_key for c in changes))]
     named = [(c.scope.organization_id, c.ledger_id, c.external_id) for c in posts if c.external_id]
     if named:
-        reading.external_ids = await connection.execute(
-            READ_EXTERNAL_IDS,
-            {
-                "organizations": array(uuid, (organization_id for organization_id, _, _ in named)),
-                "ledgers": array(uuid, (ledger_id for _, ledger_id, _ in named)),
-                "external_ids": array(text, (external_id for _, _, external_id in named)),
-            },
-        )
-    if changes:
-        reading.holds = await connection.execute(READ_HOLDS, parameters)
-        reading.lines = await connection.execute(READ_LINES, parameters)
-    return reading
+        reads["external_ids"] = (READ_EXTERNAL_IDS, arrays((uuid, uuid, text), named))
+    lock_ledgers, lock_accounts = LOCKS[bool(changes)]
+    return {
+        "ledgers": (lock_ledgers, ledgers),
+        "accounts": (lock_accounts, accounts),
+        "clock_and_keys": (KEYS[bool(changes)], keys),
+        **reads,
+    }
 
 
-async def _receive(reading: _Reading) -> tuple[Book, datetime]:
+def _book(found: Mapping[str, Sequence[Row]]) -> tuple[Book, datetime]:
+    """What was found, and the time at which it is decided upon."""
     book = Book()
-    for (
-        organization_id,
-        ledger_id,
-        mode,
-        archived,
-        sequence,
-        recorded_at,
-    ) in await reading.ledgers.fetchall():
+    for organization_id, ledger_id, mode, archived, sequence, recorded_at in found["ledgers"]:
         book.ledgers[organization_id, ledger_id] = Ledger(
             organization_id, ledger_id, Mode(mode), archived, sequence, recorded_at
         )
-    for row in await reading.accounts.fetchall():
+    for row in found["accounts"]:
         organization_id, account_id, ledger_id, currency, exponent, normal, status, *rest = row
         floor, version, *totals = rest
         book.accounts[organization_id, account_id] = Account(
@@ -290,97 +264,79 @@ async def _receive(reading: _Reading) -> tuple[Book, datetime]:
             version,
             Balances(*totals),
         )
-    for (
-        organization_id,
-        ledger_id,
-        key,
-        fingerprint,
-        transaction_id,
-    ) in await reading.keys.fetchall():
-        book.used_keys[organization_id, ledger_id, key] = Used(fingerprint, transaction_id)
-    if reading.external_ids is not None:
-        for (
-            organization_id,
-            ledger_id,
-            external_id,
-            transaction_id,
-        ) in await reading.external_ids.fetchall():
-            book.external_ids[organization_id, ledger_id, external_id] = transaction_id
-    if reading.holds is not None and reading.lines is not None:
-        lines: dict[tuple[UUID, UUID], list[PastLine]] = {}
-        for (
-            organization_id,
-            transaction_id,
-            _,
-            account_id,
-            direction,
-            effect,
-            amount,
-        ) in await reading.lines.fetchall():
-            lines.setdefault((organization_id, transaction_id), []).append(
-                PastLine(account_id, Direction(direction), Effect(effect), amount)
-            )
-        for *columns, events in await reading.holds.fetchall():
-            transaction = Transaction(*columns)
-            transaction = replace(transaction, status=TransactionStatus(transaction.status))
-            key = (transaction.organization_id, transaction.transaction_id)
-            book.holds[key] = Hold(transaction, events, tuple(lines[key]))
-    clock = (await reading.clock.fetchall())[0][0]
+    for _, organization_id, ledger_id, key, fingerprint, transaction_id in found["clock_and_keys"]:
+        if key is not None:
+            book.used_keys[organization_id, ledger_id, key] = Used(fingerprint, transaction_id)
+    for organization_id, ledger_id, external_id, transaction_id in found.get("external_ids", ()):
+        book.external_ids[organization_id, ledger_id, external_id] = transaction_id
+    lines: dict[tuple[UUID, UUID], list[PastLine]] = {}
+    for organization_id, transaction_id, _, *line in found.get("lines", ()):
+        account_id, direction, effect, amount = line
+        lines.setdefault((organization_id, transaction_id), []).append(
+            PastLine(account_id, Direction(direction), Effect(effect), amount)
+        )
+    for *columns, events in found.get("holds", ()):
+        transaction = Transaction(*columns)
+        transaction = replace(transaction, status=TransactionStatus(transaction.status))
+        identity = (transaction.organization_id, transaction.transaction_id)
+        book.holds[identity] = Hold(transaction, events, tuple(lines[identity]))
+    clock = found["clock_and_keys"][0][0]
     latest = max((ledger.last_recorded_at for ledger in book.ledgers.values()), default=clock)
     return book, max(clock, latest + timedelta(microseconds=1))
 
 
 # ---- write ---------------------------------------------------------------------------------------
 
-INSERT_TRANSACTIONS = """
-    INSERT INTO transactions (organization_id, transaction_id, ledger_id, sequence, status,
-        description, external_id, metadata, effective_at, created_at, posted_at, voided_at)
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::int8[], %s::text[],
-        %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[],
-        %s::timestamptz[], %s::timestamptz[])
-"""
-
-UPDATE_TRANSACTIONS = """
-    UPDATE transactions t SET status = c.status, posted_at = c.posted_at, voided_at = c.voided_at
-    FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-        AS c (organization_id, transaction_id, status, posted_at, voided_at)
-    WHERE t.organization_id = c.organization_id AND t.transaction_id = c.transaction_id
-"""
-
-INSERT_EVENTS = """
-    INSERT INTO transaction_events (organization_id, ledger_id, transaction_sequence, number, kind,
-        idempotency_key, fingerprint, description, recorded_at)
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::int4[], %s::text[], %s::text[],
-        %s::bytea[], %s::text[], %s::timestamptz[])
-"""
-
-INSERT_ENTRIES = """
-    INSERT INTO entries (organization_id, account_id, sequence, ledger_id, transaction_sequence,
-        effective_at, recorded_at, line, event, direction, effect, amount, posted_debits,
-        posted_credits, pending_debits, pending_credits, metadata)
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::uuid[], %s::int8[],
-        %s::timestamptz[], %s::timestamptz[], %s::int4[], %s::int4[], %s::text[], %s::text[],
-        %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::jsonb[])
-"""
-
-UPDATE_ACCOUNTS = """
-    UPDATE accounts a SET version = c.version, posted_debits = c.posted_debits,
-        posted_credits = c.posted_credits, pending_debits = c.pending_debits,
-        pending_credits = c.pending_credits
-    FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::numeric[], %s::numeric[], %s::numeric[],
-        %s::numeric[])
-        AS c (organization_id, account_id, version, posted_debits, posted_credits, pending_debits,
-            pending_credits)
-    WHERE a.organization_id = c.organization_id AND a.account_id = c.account_id
-"""
-
-UPDATE_LEDGERS = """
+WRITE = """
+    WITH created AS (
+        INSERT INTO transactions (organization_id, transaction_id, ledger_id, sequence, status,
+            description, external_id, metadata, effective_at, created_at, posted_at, voided_at)
+        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::int8[], %s::text[],
+            %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[],
+            %s::timestamptz[], %s::timestamptz[])
+    ), {changed} events AS (
+        INSERT INTO transaction_events (organization_id, ledger_id, transaction_sequence, number,
+            kind, idempotency_key, fingerprint, description, recorded_at)
+        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::int4[], %s::text[], %s::text[],
+            %s::bytea[], %s::text[], %s::timestamptz[])
+    ), lines AS (
+        INSERT INTO entries (organization_id, account_id, sequence, ledger_id, transaction_sequence,
+            effective_at, recorded_at, line, event, direction, effect, amount, posted_debits,
+            posted_credits, pending_debits, pending_credits, metadata)
+        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::uuid[], %s::int8[],
+            %s::timestamptz[], %s::timestamptz[], %s::int4[], %s::int4[], %s::text[], %s::text[],
+            %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::jsonb[])
+    ), balances AS (
+        UPDATE accounts a SET version = c.version, posted_debits = c.posted_debits,
+            posted_credits = c.posted_credits, pending_debits = c.pending_debits,
+            pending_credits = c.pending_credits
+        FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::numeric[], %s::numeric[],
+            %s::numeric[], %s::numeric[])
+            AS c (organization_id, account_id, version, posted_debits, posted_credits,
+                pending_debits, pending_credits)
+        WHERE a.organization_id = c.organization_id AND a.account_id = c.account_id
+    )
     UPDATE ledgers l SET last_sequence = c.last_sequence, last_recorded_at = c.last_recorded_at
     FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::timestamptz[])
         AS c (organization_id, ledger_id, last_sequence, last_recorded_at)
     WHERE l.organization_id = c.organization_id AND l.ledger_id = c.ledger_id
 """
 
+CHANGE_TRANSACTIONS = """
+    changed AS (
+        UPDATE transactions t
+        SET status = c.status, posted_at = c.posted_at, voided_at = c.voided_at
+        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+            AS c (organization_id, transaction_id, status, posted_at, voided_at)
+        WHERE t.organization_id = c.organization_id AND t.transaction_id = c.transaction_id
+    ),
+"""
+
+WRITES: dict[bool, str] = {
+    False: numbered(WRITE.format(changed="")),
+    True: numbered(WRITE.format(changed=CHANGE_TRANSACTIONS)),
+}
+"""Whether transactions of earlier batches change. One made in this batch is written as it ends."""
 
 TRANSACTION = (
     *(uuid, uuid, uuid, number, word, text, text, json),
@@ -396,34 +352,28 @@ ACCOUNT = (uuid, uuid, number, number, number, number, number)
 LEDGER = (uuid, uuid, number, moment)
 
 
-async def _send_writes(connection: Connection, book: Book, written: Sequence[Recorded]) -> None:
-    created = [r.transaction for r in written if r.event.number == 1]
-    changed = {
-        (t.organization_id, t.transaction_id): t
-        for t in (r.transaction for r in written if r.event.number > 1)
+def _write(book: Book, written: Sequence[Recorded]) -> Statement:
+    transactions = {
+        (r.transaction.organization_id, r.transaction.transaction_id): r.transaction
+        for r in written
     }
-    accounts = {
-        key: book.accounts[key]
-        for key in ((a.organization_id, a.account_id) for r in written for a in r.accounts)
+    new = {
+        (r.transaction.organization_id, r.transaction.transaction_id)
+        for r in written
+        if r.event.number == 1
     }
-    ledgers = {
-        key: book.ledgers[key]
-        for key in ((r.ledger.organization_id, r.ledger.ledger_id) for r in written)
-    }
-    entries = [row for r in written for row in _entry_rows(r)]
-    if created:
-        await connection.execute(
-            INSERT_TRANSACTIONS, arrays(TRANSACTION, map(_transaction_row, created))
-        )
+    created = [t for key, t in transactions.items() if key in new]
+    changed = [t for key, t in transactions.items() if key not in new]
+    accounts = {(a.organization_id, a.account_id) for r in written for a in r.accounts}
+    ledgers = {(r.ledger.organization_id, r.ledger.ledger_id) for r in written}
+    parameters = arrays(TRANSACTION, map(_transaction_row, created))
     if changed:
-        await connection.execute(
-            UPDATE_TRANSACTIONS,
-            arrays(CHANGED_TRANSACTION, map(_changed_transaction_row, changed.values())),
-        )
-    await connection.execute(INSERT_EVENTS, arrays(EVENT, map(_event_row, written)))
-    await connection.execute(INSERT_ENTRIES, arrays(ENTRY, entries))
-    await connection.execute(UPDATE_ACCOUNTS, arrays(ACCOUNT, map(_account_row, accounts.values())))
-    await connection.execute(UPDATE_LEDGERS, arrays(LEDGER, map(_ledger_row, ledgers.values())))
+        parameters += arrays(CHANGED_TRANSACTION, map(_changed_transaction_row, changed))
+    parameters += arrays(EVENT, map(_event_row, written))
+    parameters += arrays(ENTRY, (row for r in written for row in _entry_rows(r)))
+    parameters += arrays(ACCOUNT, (_account_row(book.accounts[key]) for key in accounts))
+    parameters += arrays(LEDGER, (_ledger_row(book.ledgers[key]) for key in ledgers))
+    return WRITES[bool(changed)], parameters
 
 
 def _transaction_row(t: Transaction) -> tuple[Any, ...]:

@@ -28,7 +28,8 @@ from psycopg import errors
 from app.ledger.commands import Command
 from app.ledger.posting import Decision
 from app.ledger.refusals import Refusal
-from app.store.database import Connection, Database, Unavailable
+from app.store.database import Database, Unavailable
+from app.store.pipeline import Pipeline
 from app.store.posting import Answer, Group, post
 
 ATTEMPTS = 4
@@ -67,7 +68,7 @@ class Writer:
     _queue: deque[_Waiting] = field(default_factory=deque)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
-    _connection: Connection | None = None
+    _pipeline: Pipeline | None = None
     _task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -164,25 +165,25 @@ class Writer:
                 raise
         raise AssertionError("unreachable")
 
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await self.database.connect()
-        return self._connection
+    async def _connected(self) -> Pipeline:
+        if self._pipeline is None or self._pipeline.connection.closed:
+            self._pipeline = Pipeline(await self.database.connect())
+        return self._pipeline
 
     async def _recover(self) -> None:
         """Leave no transaction open: roll back, or drop the connection."""
-        if self._connection is None:
+        if self._pipeline is None:
             return
         try:
-            await self._connection.rollback()
+            await self._pipeline.connection.rollback()
         except psycopg.Error:
             await self._disconnect()
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
             with suppress(psycopg.Error):
-                await connection.close()
+                await pipeline.connection.close()
 
 
 def _is_outage(fault: Exception) -> bool:

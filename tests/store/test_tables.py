@@ -148,7 +148,7 @@ def test_young_foreign_keys_are_checked_by_their_own_index(database_url: str) ->
             matches = " AND ".join(f"{c} = ${n}" for n, c in enumerate(columns, 1))
             check = f"EXPLAIN (FORMAT JSON) EXECUTE {name} ({', '.join(['NULL'] * len(columns))})"
             connection.execute(f"PREPARE {name} AS SELECT FROM ONLY {table} WHERE {matches}")
-            ((plan,),) = connection.execute(check).fetchone()
+            (((plan,),),) = connection.execute(check).fetchall()
             assert (name, plan["Plan"]["Index Name"]) == (name, index)
 
 

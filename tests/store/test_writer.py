@@ -25,6 +25,7 @@ from app.store import writer as writing
 from app.store.administration import create_accounts, create_ledger
 from app.store.database import Connection, Database, Unavailable
 from app.store.identity import create_organization
+from app.store.pipeline import Pipeline
 from app.store.posting import Answer, Group, post
 from app.store.verify import verify
 from app.store.writer import Writer
@@ -155,10 +156,10 @@ async def test_passing_faults_are_retried(
     """A deadlock or serialization failure at the end of a batch is not the client's business."""
     faults = [fault("injected"), fault("injected")]
 
-    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+    async def failing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         if faults:
             raise faults.pop()
-        return await post(connection, groups)
+        return await post(pipeline, groups)
 
     monkeypatch.setattr(writing, "post", failing)
     assert [type(answer) for answer in await bench.post_all(["a", "b"])] == [Recorded, Recorded]
@@ -186,10 +187,10 @@ async def test_a_poisonous_posting_fails_alone(
 ) -> None:
     """A posting that the database cannot take fails by itself, not with its batch."""
 
-    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+    async def failing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         if any(c.idempotency_key == "poison" for group in groups for c in group.commands):
             raise errors.DataError("injected")
-        return await post(connection, groups)
+        return await post(pipeline, groups)
 
     monkeypatch.setattr(writing, "post", failing)
     answers = await bench.post_all(["a", "poison", "b"])
@@ -214,12 +215,12 @@ async def test_lost_acknowledgement_of_commit(
     """Where the commit's answer is lost the batch is sent again, finds itself done, and is once."""
     lose = True
 
-    async def losing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+    async def losing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         nonlocal lose
-        answers = await post(connection, groups)
+        answers = await post(pipeline, groups)
         if lose:
             lose = False
-            await connection.close()
+            await pipeline.connection.close()
             raise psycopg.OperationalError("the connection is lost")
         return answers
 

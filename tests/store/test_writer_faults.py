@@ -34,6 +34,7 @@ from app.ledger.refusals import (
 from app.store import writer as writing
 from app.store.administration import create_accounts
 from app.store.database import Connection, Database, Unavailable
+from app.store.pipeline import Pipeline
 from app.store.posting import Answer, Group, post
 from app.store.verify import verify
 from app.store.writer import Writer
@@ -53,9 +54,9 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
     """What went wrong in any batch, though it was mended by another attempt."""
     seen: list[Exception] = []
 
-    async def watched(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+    async def watched(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         try:
-            return await post(connection, groups)
+            return await post(pipeline, groups)
         except Exception as fault:
             seen.append(fault)
             raise
@@ -174,8 +175,9 @@ async def test_backend_ended_at_commit(bench: Bench, faults: list[Exception], co
 async def test_backend_ended_between_batches(bench: Bench) -> None:
     """A session that was ended while it had nothing to do is replaced when there is."""
     await bench.writer.write(bench.posting("before"))
-    connection = bench.writer._connection  # noqa: SLF001
-    assert connection is not None
+    pipeline = bench.writer._pipeline  # noqa: SLF001
+    assert pipeline is not None
+    connection = pipeline.connection
     async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as owner:
         await owner.execute("SELECT pg_terminate_backend(%s, 10000)", [connection.info.backend_pid])
     assert isinstance(await bench.writer.write(bench.posting("after")), Recorded)
@@ -192,12 +194,12 @@ async def test_what_is_attempted_again(
     monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
     left = writing.ATTEMPTS - 1
 
-    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+    async def failing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         nonlocal left
         if left:
             left -= 1
             raise kind("injected")
-        return await post(connection, groups)
+        return await post(pipeline, groups)
 
     monkeypatch.setattr(writing, "post", failing)
     assert isinstance(await bench.writer.write(bench.posting("again")), Recorded)
@@ -212,8 +214,9 @@ async def test_a_standby_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch) 
     """A server that has become read-only is left, for the address may lead to another by now."""
     monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
     await bench.writer.write(bench.posting("before"))
-    connection = bench.writer._connection  # noqa: SLF001
-    assert connection is not None
+    pipeline = bench.writer._pipeline  # noqa: SLF001
+    assert pipeline is not None
+    connection = pipeline.connection
     await connection.execute("SET default_transaction_read_only = on")
     assert isinstance(await bench.writer.write(bench.posting("after")), Recorded)
     assert connection.closed
@@ -227,14 +230,14 @@ async def test_who_has_gone_is_not_waited_for(
     attempts: list[list[str]] = []
     monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
 
-    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
+    async def failing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         keys = [command.idempotency_key for group in groups for command in group.commands]
         attempts.append(keys)
         if len(keys) > 1:
             for answer in waiting[1:9]:
                 answer.cancel()
             raise errors.LockNotAvailable("injected")
-        return await post(connection, groups)
+        return await post(pipeline, groups)
 
     monkeypatch.setattr(writing, "post", failing)
     waiting = [bench.writer.submit([bench.posting(f"key-{n}")]) for n in range(10)]
@@ -244,16 +247,14 @@ async def test_who_has_gone_is_not_waited_for(
 
 
 async def test_a_fault_of_ours_fails_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception in the middle of the pipeline reaches its caller only; the writer goes on."""
+    """An exception between the round trips reaches its caller only; the writer goes on."""
 
-    async def failing(connection: Connection, groups: Sequence[Group]) -> list[Answer]:
-        async with connection.pipeline():
-            await connection.execute("BEGIN")
-            await connection.execute("SELECT FROM ledgers FOR NO KEY UPDATE")
-            if any(c.idempotency_key == "poison" for group in groups for c in group.commands):
-                raise KeyError("injected")
-            await connection.execute("ROLLBACK")
-        return await post(connection, groups)
+    async def failing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
+        await pipeline.run(("BEGIN", ()), ("SELECT FROM ledgers FOR NO KEY UPDATE", ()))
+        if any(c.idempotency_key == "poison" for group in groups for c in group.commands):
+            raise KeyError("injected")
+        await pipeline.run(("ROLLBACK", ()))
+        return await post(pipeline, groups)
 
     monkeypatch.setattr(writing, "post", failing)
     answers = await one_batch(bench, [bench.posting(key) for key in ("a", "b", "poison")])
