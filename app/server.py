@@ -48,7 +48,9 @@ class Server:
             pool_size=self.settings.pool_size,
             statement_seconds=self.settings.execution_seconds,
         )
-        self.writer = Writer(self.database, self.settings.max_batch_entries)
+        self.writer = Writer(
+            self.database, self.settings.max_batch_entries, self.settings.max_waiting_entries
+        )
 
     @asynccontextmanager
     async def running(self, _: Starlette | None = None) -> AsyncIterator[None]:

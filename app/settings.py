@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     max_batch_entries: int = Field(
         default=4000, ge=2, description="Entries in one commit, if they come from several requests."
     )
+    max_waiting_entries: int = Field(
+        default=50_000,
+        ge=2,
+        description="Entries that may wait to be written; what is beyond is refused as OVERLOADED.",
+    )
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Body of one request.")
     max_query_bytes: int = Field(default=65_536, ge=256, description="Text of one document.")
     max_tokens: int = Field(default=2000, ge=10, description="Words and signs of one document.")

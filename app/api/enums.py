@@ -109,6 +109,9 @@ class ErrorCode(Enum):
     VALIDATION_FAILED = value(
         "VALIDATION_FAILED", description="The input is malformed, whatever the books hold."
     )
+    OVERLOADED = value(
+        "OVERLOADED", description="Too much is waiting to be written; try again a little later."
+    )
     LEDGER_NOT_FOUND = value(
         "LEDGER_NOT_FOUND", description="No such ledger is visible to the API key."
     )

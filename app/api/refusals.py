@@ -36,6 +36,11 @@ class ValidationFailed(UserError):
     pass
 
 
+@strawberry.type(description="Too much is waiting to be written; send the same again later.")
+class Overloaded(UserError):
+    pass
+
+
 @strawberry.type(description="No ledger with this id is visible to the API key.")
 class LedgerNotFound(UserError):
     pass

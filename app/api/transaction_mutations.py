@@ -23,6 +23,7 @@ from app.api.refusals import (
     InsufficientFunds,
     LedgerArchived,
     LedgerNotFound,
+    Overloaded,
     SettlementExceedsHold,
     TransactionNotFound,
     TransactionNotPending,
@@ -187,7 +188,8 @@ PostTransactionResult = Annotated[
     | ConditionFailed
     | VersionConflict
     | IdempotencyConflict
-    | ExternalIdTaken,
+    | ExternalIdTaken
+    | Overloaded,
     strawberry.union("PostTransactionResult", description="What became of postTransaction."),
 ]
 PostTransactionsResult = Annotated[
@@ -202,7 +204,8 @@ PostTransactionsResult = Annotated[
     | ConditionFailed
     | VersionConflict
     | IdempotencyConflict
-    | ExternalIdTaken,
+    | ExternalIdTaken
+    | Overloaded,
     strawberry.union(
         "PostTransactionsResult",
         description="What became of postTransactions; a refusal is that of the first one refused.",
@@ -218,7 +221,8 @@ SettleTransactionResult = Annotated[
     | SettlementExceedsHold
     | AccountNotOpen
     | LedgerArchived
-    | IdempotencyConflict,
+    | IdempotencyConflict
+    | Overloaded,
     strawberry.union("SettleTransactionResult", description="What became of settleTransaction."),
 ]
 VoidTransactionResult = Annotated[
@@ -227,7 +231,8 @@ VoidTransactionResult = Annotated[
     | TransactionNotFound
     | TransactionNotPending
     | LedgerArchived
-    | IdempotencyConflict,
+    | IdempotencyConflict
+    | Overloaded,
     strawberry.union("VoidTransactionResult", description="What became of voidTransaction."),
 ]
 

@@ -44,6 +44,15 @@ class ValidationFailed(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class Overloaded(Refusal):
+    """More is waiting to be written than can be answered soon."""
+
+    code = "OVERLOADED"
+    retryable = True
+    message: str = "Too much is waiting to be written; send the same again a little later."
+
+
+@dataclass(eq=False, kw_only=True)
 class LedgerNotFound(Refusal):
     """No ledger of that id is visible to this API key."""
 
@@ -194,6 +203,7 @@ class ConditionFailed(Refusal):
 
 PRECEDENCE: tuple[type[Refusal], ...] = (
     ValidationFailed,
+    Overloaded,
     LedgerNotFound,
     TransactionNotFound,
     IdempotencyConflict,

@@ -2,8 +2,9 @@
 
 One task in each process takes what is waiting, up to a limit, and runs it as one batch, that is one
 commit. Groups that arrive while a batch is in flight form the next one; a lone group is a batch of
-one and waits for nobody. So the commit rate stays what the disk gives, and the size of the batches
-follows the load.
+one and waits for nobody. So batches close at the pace of commits, and their size follows the load.
+The limit is what lately went through in `BATCH_SECONDS`: a larger batch would save nothing, and
+make everybody wait. What may wait is limited too, and shared fairly (`queue.py`).
 
 Failure is answered in three steps. What may pass (a deadlock, a serialization failure, a lock time
 limit, a lost connection) is run again, a bounded number of times; idempotency keys make that safe
@@ -16,10 +17,11 @@ database that is the answer to the whole batch at once, lest a thousand wait for
 
 import asyncio
 import random
-from collections import deque
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -31,7 +33,10 @@ from app.ledger.refusals import Refusal
 from app.store.database import Database, Unavailable
 from app.store.pipeline import Pipeline
 from app.store.posting import Answer, Group, post
+from app.store.queue import FairQueue
 
+BATCH_SECONDS = 0.1
+LEAST_ENTRIES = 100
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.05
 PASSING = (
@@ -56,6 +61,13 @@ log = structlog.get_logger(__name__)
 class _Waiting:
     group: Group
     answer: asyncio.Future[Answer]
+    organization_id: UUID
+    entries: int
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the client has gone."""
+        return self.answer.done()
 
 
 @dataclass(slots=True)
@@ -63,13 +75,19 @@ class Writer:
     """Takes groups of commands and answers each once it is committed or refused."""
 
     database: Database
-    max_entries: int
+    max_batch_entries: int
+    max_waiting_entries: int
     batches: int = 0
-    _queue: deque[_Waiting] = field(default_factory=deque)
+    _queue: FairQueue[_Waiting] = field(init=False)
+    _limit: int = field(init=False)
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
     _pipeline: Pipeline | None = None
     _task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._queue = FairQueue(self.max_waiting_entries)
+        self._limit = self.max_batch_entries
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="writer")
@@ -83,7 +101,7 @@ class Writer:
         await self._disconnect()
 
     async def write(self, command: Command) -> Decision:
-        """Run one command. Raises its Refusal, or Unavailable."""
+        """Run one command. Raises its Refusal, Overloaded among them, or Unavailable."""
         (decision,) = await self.write_together((command,))
         return decision
 
@@ -95,11 +113,20 @@ class Writer:
         return answer
 
     def submit(self, commands: Sequence[Command]) -> asyncio.Future[Answer]:
-        """Queue one group; commands must have passed their own `check`."""
+        """Queue one group of one organization; its commands must have passed their own `check`.
+
+        Raises Overloaded.
+        """
         if self._closing:
             raise Unavailable("The server is shutting down; send the same again.")
-        waiting = _Waiting(Group(tuple(commands)), asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
+        group = Group(tuple(commands))
+        waiting = _Waiting(
+            group,
+            asyncio.get_running_loop().create_future(),
+            commands[0].scope.organization_id,
+            group.entries,
+        )
+        self._queue.put(waiting)
         self._arrived.set()
         return waiting.answer
 
@@ -111,23 +138,21 @@ class Writer:
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            batch = self._next_batch()
+            batch = self._queue.take(min(self._limit, self.max_batch_entries))
             if batch:
                 self.batches += 1
+                started = time.perf_counter()
                 await self._answer(batch)
+                self._learn(batch, time.perf_counter() - started)
 
-    def _next_batch(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        size = 0
-        while self._queue:
-            if self._queue[0].answer.done():  # the client has gone
-                self._queue.popleft()
-                continue
-            size += self._queue[0].group.entries
-            if batch and size > self.max_entries:
-                break
-            batch.append(self._queue.popleft())
-        return batch
+    def _learn(self, batch: Sequence[_Waiting], seconds: float) -> None:
+        """Let the limit of a batch follow what goes through in the time wanted."""
+        entries = sum(waiting.entries for waiting in batch)
+        if seconds > BATCH_SECONDS:
+            fitting = entries * BATCH_SECONDS / seconds
+            self._limit = int(max(fitting, self._limit / 2, LEAST_ENTRIES))
+        elif entries > self._limit * 0.8:
+            self._limit = min(int(self._limit * 1.25), self.max_batch_entries)
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         try:

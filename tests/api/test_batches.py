@@ -438,7 +438,7 @@ async def test_a_replay_is_read_after_it_was_decided(
 
 async def test_a_batch_that_takes_two_commits(market: Market) -> None:
     """Replays of an independent batch are shown though it was decided in several commits."""
-    market.api.server.writer.max_entries = 4
+    market.api.server.writer.max_batch_entries = 4
     old = market.posting("open", "cash", "wallet", 100)
     new = [market.posting(f"k{n // 2}", "cash", "shop", 1) for n in range(20)]
     results = (await batch(market, "INDEPENDENT", old, *new))["results"]

@@ -152,7 +152,9 @@ def plpgsql() -> Starlette:
     assert settings.database_url is not None
     url = settings.database_url.get_secret_value()
     server = Server(settings, url)
-    writer = server.writer = FunctionWriter(server.database, settings.max_batch_entries)
+    writer = server.writer = FunctionWriter(
+        server.database, settings.max_batch_entries, settings.max_waiting_entries
+    )
     inner = server.application()
 
     @asynccontextmanager

@@ -104,7 +104,7 @@ async def writing(url: str) -> AsyncIterator[tuple[Database, Writer]]:
     """A database and a writer on it; both are closed when the block ends."""
     database = Database(url, pool_size=2, statement_seconds=10)
     await database.open()
-    writer = Writer(database, max_entries=400)
+    writer = Writer(database, 400, 50_000)
     writer.start()
     try:
         yield database, writer

@@ -35,7 +35,7 @@ async def proxied(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[Benc
         opened(database_url) as direct,
         fault_proxy(target, tmp_path / f".s.PGSQL.{PORT}") as proxy,
     ):
-        writer = Writer(Database(url, pool_size=1, statement_seconds=15), max_entries=4000)
+        writer = Writer(Database(url, pool_size=1, statement_seconds=15), 4000, 50_000)
         writer.start()
         try:
             yield replace(direct, writer=writer), proxy
@@ -100,7 +100,7 @@ async def test_a_cut_at_any_moment(
     bench, _ = proxied
     monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(writing, "ATTEMPTS", 1000)
-    bench.writer.max_entries = 20
+    bench.writer.max_batch_entries = 20
     posting = asyncio.ensure_future(bench.post_all([f"key-{number}" for number in range(200)]))
     cuts = 0
     async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as connection:

@@ -20,7 +20,7 @@ from app.ledger.administration import CreateAccount, CreateLedger
 from app.ledger.balances import Direction
 from app.ledger.commands import EntryDraft, PostTransaction
 from app.ledger.posting import Recorded, Replayed
-from app.ledger.refusals import InsufficientFunds, Refusal
+from app.ledger.refusals import InsufficientFunds, Overloaded, Refusal
 from app.store import writer as writing
 from app.store.administration import create_accounts, create_ledger
 from app.store.database import Connection, Database, Unavailable
@@ -92,7 +92,7 @@ async def opened(url: str) -> AsyncIterator[Bench]:
                 for name, floor in (("free", None), ("floored", 0))
             ],
         )  # fmt: skip
-    writer = Writer(database, max_entries=4000)
+    writer = Writer(database, 4000, 50_000)
     writer.start()
     try:
         yield Bench(
@@ -125,7 +125,7 @@ async def test_waiting_postings_share_commits(bench: Bench) -> None:
 
 async def test_a_batch_is_bounded_by_entries(bench: Bench) -> None:
     """More entries than a batch may have are split over several commits."""
-    bench.writer.max_entries = 10
+    bench.writer.max_batch_entries = 10
     async with bench.database.writing() as connection:
         await connection.execute("SELECT FROM ledgers FOR NO KEY UPDATE")
         waiting = [bench.writer.submit([bench.posting(f"key-{n}")]) for n in range(20)]
@@ -251,6 +251,38 @@ async def test_outage_is_answered_to_all_at_once(
     monkeypatch.undo()
     assert isinstance(await bench.writer.write(bench.posting("after")), Recorded)
     assert await bench.total() == (2, 4, 2)
+
+
+async def test_batches_shrink_until_they_are_short(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is halved while a batch takes too long, and grows again when full ones are short."""
+    limits = []
+    for seconds in (0.0, 1000.0):
+        monkeypatch.setattr(writing, "BATCH_SECONDS", seconds)
+        bench.writer.max_batch_entries = 1600
+        for _ in range(5):
+            await bench.post_all([f"{seconds}-{len(limits)}-{n}" for n in range(800)])
+            limits.append(bench.writer._limit)  # noqa: SLF001
+    assert limits[4] == writing.LEAST_ENTRIES
+    assert limits[4] < limits[5] < limits[9]
+    assert await bench.total() == (8000, 16000, 8000)
+
+
+async def test_a_flood_does_not_hold_up_a_neighbour(bench: Bench) -> None:
+    """What is beyond the queue's bound is refused at once, and what got in is written."""
+    bench.writer.max_batch_entries = 40
+    async with bench.database.writing() as connection:
+        await connection.execute("SELECT FROM ledgers FOR NO KEY UPDATE")
+        bench.writer._queue.max_entries = 100  # noqa: SLF001
+        first = bench.writer.submit([bench.posting("first")])
+        await asyncio.sleep(0.05)
+        taken = [bench.writer.submit([bench.posting(f"key-{n}")]) for n in range(25)]
+        with pytest.raises(Overloaded):
+            bench.writer.submit([bench.posting("too-many")])
+    await asyncio.gather(first, *taken)
+    assert isinstance(await bench.writer.write(bench.posting("too-many")), Recorded)
+    assert await bench.total() == (27, 54, 27)
 
 
 async def test_stopping_finishes_what_waits(database_url: str) -> None:

@@ -71,7 +71,7 @@ async def several_writers(bench: Bench, count: int) -> AsyncIterator[list[Bench]
     async with AsyncExitStack() as stack:
         benches = []
         for _ in range(count):
-            writer = Writer(Database(bench.url, pool_size=1, statement_seconds=15), 400)
+            writer = Writer(Database(bench.url, pool_size=1, statement_seconds=15), 400, 50_000)
             writer.start()
             stack.push_async_callback(writer.stop)
             benches.append(replace(bench, writer=writer))
@@ -276,7 +276,7 @@ async def test_stopping_in_an_outage(bench: Bench, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(bench.database, "connect", refused)
-    bench.writer.max_entries = 10
+    bench.writer.max_batch_entries = 10
     waiting = [bench.writer.submit([bench.posting(f"key-{n}")]) for n in range(20)]
     await bench.writer.stop()
     assert [type(answer.exception()) for answer in waiting] == [Unavailable] * 20
