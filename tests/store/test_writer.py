@@ -256,7 +256,7 @@ async def test_outage_is_answered_to_all_at_once(
 async def test_batches_shrink_until_they_are_short(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The limit is halved while a batch takes too long, and grows again when full ones are short."""
+    """The limit is halved while batches take too long, and grows when full ones are short again."""
     limits = []
     for seconds in (0.0, 1000.0):
         monkeypatch.setattr(writing, "BATCH_SECONDS", seconds)
