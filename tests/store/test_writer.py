@@ -257,7 +257,7 @@ async def test_batches_shrink_until_they_are_short(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit is halved while batches take too long, and grows when full ones are short again."""
-    limits = []
+    limits: list[int] = []
     for seconds in (0.0, 1000.0):
         monkeypatch.setattr(writing, "BATCH_SECONDS", seconds)
         bench.writer.max_batch_entries = 1600
