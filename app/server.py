@@ -1,9 +1,10 @@
 """The server: everything wired together, from the socket to the store.
 
-/graphql        the API
-/graphiql       the page to explore it
-/health/live    200 while the process runs
-/health/ready   200 while it can serve, which is to say, while the database answers
+/graphql         the API
+/graphiql        the page to explore it
+/bulk/postings   back-fills: many postings in a stream
+/health/live     200 while the process runs
+/health/ready    200 while it can serve, which is to say, while the database answers
 
 A server that was told to stop needs no word for it: it takes no connection any more.
 """
@@ -20,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from app.api import graphiql
+from app.api import bulk, graphiql
 from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
@@ -32,6 +33,8 @@ from app.store.database import Database
 from app.store.identity import Principal
 from app.store.writer import Writer
 
+GRAPHQL_SCHEMA = schema._schema  # noqa: SLF001  strawberry offers no other way
+
 
 @dataclass(slots=True)
 class Server:
@@ -41,6 +44,8 @@ class Server:
     url: str
     database: Database = field(init=False)
     writer: Writer = field(init=False)
+    _authenticator: Authenticator = field(init=False)
+    _planner: Planner = field(init=False)
 
     def __post_init__(self) -> None:
         self.database = Database(
@@ -51,6 +56,8 @@ class Server:
         self.writer = Writer(
             self.database, self.settings.max_batch_entries, self.settings.max_waiting_entries
         )
+        self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
+        self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
     @asynccontextmanager
     async def running(self, _: Starlette | None = None) -> AsyncIterator[None]:
@@ -69,6 +76,7 @@ class Server:
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
                 Route("/graphql", self._endpoint(), methods=None),
+                Route(bulk.PATH, self._bulk_endpoint(), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
@@ -86,14 +94,21 @@ class Server:
             max_root_mutations=settings.max_root_mutations,
             max_cost=settings.max_cost,
         )
-        graphql_schema = schema._schema  # noqa: SLF001  strawberry offers no other way
-        planner = Planner(graphql_schema, schema.config.name_converter)
         return GraphQLEndpoint(
-            Documents(graphql_schema, limits, planner),
-            authenticate=Authenticator(self.database, settings.principal_cache_seconds),
+            Documents(GRAPHQL_SCHEMA, limits, self._planner),
+            authenticate=self._authenticator,
             open_context=self._open_context,
             max_body_bytes=settings.max_body_bytes,
             execution_seconds=settings.execution_seconds,
+        )
+
+    def _bulk_endpoint(self) -> bulk.BulkEndpoint:
+        return bulk.BulkEndpoint(
+            bulk.PostingInputs(schema, self._planner),
+            self._authenticator,
+            self._open_context,
+            max_line_bytes=self.settings.max_body_bytes,
+            step_seconds=self.settings.execution_seconds,
         )
 
     @asynccontextmanager

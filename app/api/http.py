@@ -161,8 +161,8 @@ class GraphQLEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers = _headers(scope)
-        exchange = Exchange(_request_id(headers))
+        headers = headers_of(scope)
+        exchange = Exchange(request_id_of(headers))
         answer = await self._answer(scope, receive, headers, exchange)
         try:
             body = _encoded(answer)
@@ -222,7 +222,7 @@ class GraphQLEndpoint:
             )
         principal = await self._authenticate(headers)
         if method == "POST":
-            _check_content(headers)
+            check_content(headers, JSON)
             parameters = _parameters(decode(await self._body(receive, headers)))
         else:
             parameters = _query_parameters(scope["query_string"])
@@ -333,9 +333,12 @@ def _quality(parameters: list[str]) -> float:
     return quality
 
 
-def _check_content(headers: Headers) -> None:
-    if not is_json(headers.get(b"content-type", b"")):
-        raise _refused(Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {JSON} in UTF-8.")
+def check_content(headers: Headers, *media: str) -> None:
+    """Refuse a body unless it is of one of these media types, in UTF-8 and not encoded."""
+    if not _is_content_of(headers.get(b"content-type", b""), media):
+        raise _refused(
+            Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {' or '.join(media)} in UTF-8."
+        )
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _refused(
             Code.UNSUPPORTED_MEDIA_TYPE,
@@ -345,9 +348,9 @@ def _check_content(headers: Headers) -> None:
 
 
 @lru_cache(maxsize=256)
-def is_json(content_type: bytes) -> bool:
+def _is_content_of(content_type: bytes, accepted: tuple[str, ...]) -> bool:
     media, *parameters = content_type.decode("latin-1").lower().split(";")
-    if media.strip() != JSON:
+    if media.strip() not in accepted:
         return False
     for parameter in parameters:
         name, _, value = parameter.partition("=")
@@ -476,14 +479,16 @@ def _fault(fault: Exception, exchange: Exchange) -> Answer:
     return Answer(STATUS[Code.INTERNAL_SERVER_ERROR], [masked])
 
 
-def _headers(scope: Scope) -> Headers:
+def headers_of(scope: Scope) -> Headers:
+    """The headers by lower-case name; several of a name are joined by a comma."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         headers[name] = headers[name] + b", " + value if name in headers else value
     return headers
 
 
-def _request_id(headers: Headers) -> str:
+def request_id_of(headers: Headers) -> str:
+    """The client's name for its request if it is a good one, or else a new one."""
     given = headers.get(b"x-request-id")
     if given is not None and REQUEST_ID.fullmatch(given):
         return given.decode()

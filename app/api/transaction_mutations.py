@@ -251,7 +251,7 @@ class TransactionMutations:
         info: Info,
         input: Annotated[PostTransactionInput, strawberry.argument(description="What to record.")],
     ) -> PostTransactionResult:
-        command = _posting(info.context.scope, input)
+        command = posting(info.context.scope, input)
         decision = await info.context.writer.write(command)
         await info.context.renew()
         return await _posted(info, decision)
@@ -331,7 +331,7 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
     postings = []
     for index, item in enumerate(items):
         try:
-            postings.append(_posting(scope, item))
+            postings.append(posting(scope, item))
         except refusals.Refusal as refusal:
             raise refusal.under("transactions", str(index)) from None
     commands.check_together(postings)
@@ -350,7 +350,7 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
 async def _post_apart(info: Info, items: list[PostTransactionInput]) -> list[Any]:
     async def post(index: int, item: PostTransactionInput) -> Decision | UserError:
         try:
-            return await info.context.writer.write(_posting(info.context.scope, item))
+            return await info.context.writer.write(posting(info.context.scope, item))
         except refusals.Refusal as refusal:
             return render(refusal.under("transactions", str(index)))
 
@@ -392,7 +392,8 @@ async def _change(
     return Transaction.of(_row(decision), known_key=recorded.idempotency_key), False
 
 
-def _posting(scope: Scope, item: PostTransactionInput) -> commands.PostTransaction:
+def posting(scope: Scope, item: PostTransactionInput) -> commands.PostTransaction:
+    """The command of an input. Raises ValidationFailed where the input alone is wrong."""
     command = commands.PostTransaction(
         scope=scope,
         transaction_id=uuid7(),
