@@ -1,18 +1,21 @@
 """The `ledgers` command."""
 
 import asyncio
+import io
 import math
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Never, TypeVar
+from typing import Annotated, BinaryIO, Never, TypeVar
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
+import orjson
 import structlog
 import typer
 import uvicorn
@@ -25,8 +28,9 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__
-from app.api.ids import LEDGER, decode_as
+from app.api.ids import LEDGER, decode_as, encode
 from app.api.schema import schema_text
+from app.bulk_import import Import, ImportStopped, Refused
 from app.ledger.accounts import Mode
 from app.ledger.commands import MAX_NAME_LENGTH, check_text
 from app.ledger.refusals import ValidationFailed
@@ -62,7 +66,16 @@ log = structlog.get_logger(__name__)
 OrganizationId = Annotated[
     UUID, typer.Option("--organization", help="The organization's id; see `organizations list`.")
 ]
-EXPECTED = (EmbeddedPostgresError, NotMigrated, OSError, Unavailable, UnsafeDatabase, WrongAddress)
+STDIN = Path("-")
+EXPECTED = (
+    EmbeddedPostgresError,
+    ImportStopped,
+    NotMigrated,
+    OSError,
+    Unavailable,
+    UnsafeDatabase,
+    WrongAddress,
+)
 UNUSABLE = (OperationalError, InsufficientPrivilege)
 
 
@@ -169,6 +182,63 @@ def seed_command() -> None:
         await _seed(server, out.print)
 
     _in_server(run)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            allow_dash=True,
+            help="JSON Lines, a PostTransactionInput each; - for standard input.",
+        ),
+    ],
+    ledger: Annotated[str, typer.Option(help="The ledger's id, as the API shows it.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="The server, such as https://ledgers.example; LEDGERS_HOST and _PORT."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="An API key with the scope write; LEDGERS_API_KEY.")
+    ] = None,
+    refused: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write refused lines, with the reasons, to this file as JSON Lines.",
+        ),
+    ] = None,
+) -> None:
+    """Post a file of transactions, however long, each line by itself.
+
+    Run it again after an interruption: what was posted is replayed, nothing is doubled. Ends with 1
+    if a line was refused.
+    """
+    settings = _settings()
+    server = _server_url(url or f"http://{settings.host}:{settings.port}")
+    ledger_id, token = encode(LEDGER, _ledger_id(ledger)), _token(key, settings)
+    if refused is not None and refused.exists() and file != STDIN and refused.samefile(file):
+        raise typer.BadParameter("This is the file to import.", param_hint="--refused")
+    with ExitStack() as stack:
+        source = stack.enter_context(_opened(file))
+        total = None if file == STDIN else _count_lines(file)
+        keep = None if refused is None else stack.enter_context(refused.open("wb"))
+        show = stack.enter_context(_progress())
+        tally = Import(
+            server,
+            ledger_id,
+            token,
+            refuse=partial(_show_refused, keep),
+            show=lambda tally: show("Posting", tally.lines, total),
+        ).run(source)
+    out.print(
+        f"{tally.lines} lines: {tally.posted} posted, {tally.replayed} replayed,"
+        f" {tally.refused} refused."
+    )
+    if tally.refused:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -416,13 +486,13 @@ def _in_store(work: Callable[[Connection], Awaitable[T]]) -> T:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """What shows people how far something is, from the first time it is called."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     progress = Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal)
     task = progress.add_task("", total=None)
 
-    def show(name: str, done: int, total: int) -> None:
+    def show(name: str, done: int, total: int | None) -> None:
         progress.update(task, description=name, completed=done, total=total)
         progress.start()
 
@@ -444,6 +514,51 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def _server_url(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        is_usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or url.username or url.query or url.fragment:
+        raise typer.BadParameter("An address is like https://ledgers.example.", param_hint="--url")
+    return url
+
+
+def _token(text: str | None, settings: Settings) -> str:
+    """The key to send; what cannot be one is neither sent nor shown."""
+    if text is None and settings.api_key is not None:
+        text = settings.api_key.get_secret_value()
+    if text is None or not identity.is_token(text):
+        raise typer.BadParameter("An API key looks like ldg_….", param_hint="--key")
+    return text
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    if path == STDIN:
+        return io.BufferedReader(io.FileIO(0, closefd=False))
+    return path.open("rb")
+
+
+def _count_lines(path: Path) -> int | None:
+    """How many lines a file has; None for what can be read only once."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, 1 << 20), b""))
+
+
+def _show_refused(file: BinaryIO | None, refused: Refused) -> None:
+    if file is None:
+        error = refused.error
+        notes.print(f"line {refused.line.number}: {error['code']}: {error['message']}")
+    else:
+        text = (refused.line.text or b"").decode(errors="replace")
+        line = {"line": refused.line.number, "error": refused.error, "text": text}
+        file.write(orjson.dumps(line) + b"\n")
+        file.flush()
 
 
 def _ledger_id(text: str) -> UUID:

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         default="info", description="The least important events that are logged."
     )
 
+    api_key: SecretStr | None = Field(
+        default=None, description="The API key that `ledgers import` sends."
+    )
+
     principal_cache_seconds: float = Field(
         default=2.0,
         ge=0,
