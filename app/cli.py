@@ -189,9 +189,6 @@ def import_command(
     file: Annotated[
         Path,
         typer.Argument(
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
             help="JSON Lines, a PostTransactionInput each; - for standard input.",
         ),
     ],

@@ -79,6 +79,13 @@ class Running:
             return False
         return True
 
+    def peak_kilobytes(self) -> int:
+        """The most memory that the process has held so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        assert peak
+        return int(peak[1])
+
     def stop(self, told: int) -> int:
         self.process.send_signal(told)
         return self.process.wait(PATIENCE_SECONDS)

@@ -79,6 +79,7 @@ WINDOW_LINES = 1000
 WINDOW_BYTES = 4 * 1024 * 1024
 """Lines in flight of one load; the last one may go past the bytes."""
 
+BUSY_SECONDS = 0.05
 RETRYABLE = (Code.UNAVAILABLE, Code.EXECUTION_TIMEOUT)
 
 log = structlog.get_logger(__name__)
@@ -254,7 +255,11 @@ class _Load:
                     continue
                 size = 0 if raw is None else len(raw)
                 await self._wait_for_room()
-                line = _Line(self.counts["lines"], size, self._submit(raw))
+                checked = self._check(raw)
+                outcome: asyncio.Future[Answer] | Json = (
+                    checked if isinstance(checked, dict) else await self._submit(checked)
+                )
+                line = _Line(self.counts["lines"], size, outcome)
                 self._bytes_in_flight += size
                 self._flight.append(line)
                 self._arrived.set()
@@ -284,16 +289,27 @@ class _Load:
             self._landed.clear()
             await self._landed.wait()
 
-    def _submit(self, raw: bytes | None) -> asyncio.Future[Answer] | Json:
+    async def _submit(self, command: PostTransaction) -> asyncio.Future[Answer]:
+        """Hand over to the writer; while it takes no more, wait, and so read no more."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + self.endpoint.step_seconds
+        while True:
+            try:
+                return self._context.writer.submit((command,))
+            except Unavailable:
+                if clock() >= end:
+                    raise
+            await asyncio.sleep(BUSY_SECONDS)
+
+    def _check(self, raw: bytes | None) -> PostTransaction | Json:
         try:
-            command = self._posting(raw)
+            return self._posting(raw)
         except Refusal as refusal:
             return _refused(refusal)
         except RequestErrors as failure:
             return self._error(failure.errors[0], "input")
         except RequestRefused as refusal:
             return self._error(CodedError(refusal.code, refusal.message), "input")
-        return self._context.writer.submit((command,))
 
     def _posting(self, raw: bytes | None) -> PostTransaction:
         if raw is None:
