@@ -39,7 +39,7 @@ from graphql.execution import get_variable_values
 from starlette.types import Receive, Scope, Send
 from strawberry.types.arguments import convert_argument
 
-from app.api.context import Context
+from app.api.context import Context, require
 from app.api.enums import TransactionStatus
 from app.api.errors import (
     Code,
@@ -205,27 +205,27 @@ class _Load:
             self.codes[late.code] = None
 
     async def _perform(self) -> Json:
+        if self.scope["method"] != "POST":
+            raise RequestRefused(
+                405, Code.METHOD_NOT_ALLOWED, "Bulk loading takes POST.", {"Allow": "POST"}
+            )
         async with _within(self.endpoint.step_seconds, "The request took too long."):
             principal = await self._admit()
+        check_content(self.headers, *MEDIA_TYPES)
         async with self.endpoint.open_context(principal, self.request_id) as context:
             self._context = context
-            await self._find_ledger()
+            self._ledger_id = await self._find_ledger()
             self._reading = asyncio.create_task(self._read())
             await self._answer()
         return dict(self.counts)
 
     async def _admit(self) -> Principal:
-        if self.scope["method"] != "POST":
-            raise RequestRefused(
-                405, Code.METHOD_NOT_ALLOWED, "Bulk loading takes POST.", {"Allow": "POST"}
-            )
         principal = await self.endpoint.authenticate(self.headers)
-        check_content(self.headers, *MEDIA_TYPES)
+        require(principal, Permission.WRITE)
         return principal
 
-    async def _find_ledger(self) -> None:
-        """Refuse at once what would be refused for every line."""
-        self._context.require(Permission.WRITE)
+    async def _find_ledger(self) -> UUID:
+        """The ledger of the address. Refuses at once what would be refused for every line."""
         parameters = parse_qs(self.scope["query_string"].decode("latin-1"), max_num_fields=20)
         if set(parameters) != {"ledgerId"} or len(parameters["ledgerId"]) > 1:
             raise RequestRefused(
@@ -242,7 +242,7 @@ class _Load:
         if not found:
             missing = LedgerNotFound()
             raise RequestRefused(404, missing.code, missing.message)
-        self._ledger_id = ledger_id
+        return ledger_id
 
     # ---- in --------------------------------------------------------------------------------------
 
@@ -276,8 +276,7 @@ class _Load:
                 message = await self.receive()
             if message["type"] != "http.request":
                 raise RequestRefused(400, Code.BAD_REQUEST, "The body is incomplete.")
-            self._context.principal = await self.endpoint.authenticate(self.headers)
-            self._context.require(Permission.WRITE)
+            self._context.principal = await self._admit()
             more = message.get("more_body", False)
             for line in lines.feed(message.get("body", b"")):
                 yield line

@@ -172,10 +172,15 @@ class Context:
 
     def require(self, permission: Permission) -> None:
         """Refuse with FORBIDDEN unless the key has the permission."""
-        if not self.principal.permits(permission):
-            raise CodedError(
-                Code.FORBIDDEN, f"This needs an API key with the scope {permission.value!r}."
-            )
+        require(self.principal, permission)
+
+
+def require(principal: Principal, permission: Permission) -> None:
+    """Refuse with FORBIDDEN unless the key has the permission."""
+    if not principal.permits(permission):
+        raise CodedError(
+            Code.FORBIDDEN, f"This needs an API key with the scope {permission.value!r}."
+        )
 
 
 Info = strawberry.Info[Context, None]

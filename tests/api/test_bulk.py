@@ -26,6 +26,7 @@ from app.store.verify import verify
 from app.store.writer import Writer
 from tests.api.market import Market
 from tests.api_client import POST, Api, Json, open_api
+from tests.test_serve import is_somebody_waiting
 
 Message = MutableMapping[str, Any]
 JSON_LINES = {"Content-Type": "application/jsonl"}
@@ -436,6 +437,27 @@ async def test_one_may_wait_for_each_answer(api: Api) -> None:
             "replayed": 0,
             "refused": 0,
         }
+
+
+async def test_refused_lines_wait_for_those_before(api: Api, database_url: str) -> None:
+    """A line that is refused at once is answered in its turn, after those still being posted."""
+    market = await Market.open(api)
+    with psycopg.connect(database_url) as blocker:
+        blocker.execute("SELECT FROM ledgers FOR UPDATE")
+        async with Talk.with_server(api, market.ledger) as talk:
+            talk.say(market.posting("first", "cash", "wallet", 1))
+            with psycopg.connect(database_url, autocommit=True) as watcher:
+                while not is_somebody_waiting(watcher):
+                    await asyncio.sleep(0.01)
+            # The first is in a batch by itself, so the second will be in the next one.
+            talk.say(market.posting("second", "cash", "wallet", 1), "{", more=False)
+            while not talk.said.empty():
+                await asyncio.sleep(0.01)
+            assert talk.heard == b""
+            blocker.rollback()
+            answers = await talk.all_answers()
+    assert [answer.get("line") for answer in answers] == [1, 2, 3, None]
+    assert ["error" in answer for answer in answers] == [False, False, True, False]
 
 
 async def test_clients_that_hang_up(api: Api) -> None:
