@@ -66,7 +66,7 @@ from app.api.refusals import render as render_refusal
 from app.api.transaction_mutations import PostTransactionInput, posting
 from app.ledger.commands import PostTransaction
 from app.ledger.posting import Recorded
-from app.ledger.refusals import LedgerNotFound, Refusal, ValidationFailed
+from app.ledger.refusals import LedgerNotFound, Overloaded, Refusal, ValidationFailed
 from app.store import rows
 from app.store.database import Unavailable
 from app.store.identity import Permission, Principal
@@ -289,13 +289,13 @@ class _Load:
             await self._landed.wait()
 
     async def _submit(self, command: PostTransaction) -> asyncio.Future[Answer]:
-        """Hand over to the writer; while it takes no more, wait, and so read no more."""
+        """Hand over to the writer; while it is overloaded, wait, and so read no more."""
         clock = asyncio.get_running_loop().time
         end = clock() + self.endpoint.step_seconds
         while True:
             try:
                 return self._context.writer.submit((command,))
-            except Unavailable:
+            except Overloaded:
                 if clock() >= end:
                     raise
             await asyncio.sleep(BUSY_SECONDS)
@@ -472,23 +472,23 @@ class _Load:
     def _ending(self, fault: Exception) -> Json:
         """The line that says why the load ends early, or the answer if there was none yet."""
         self._fault = fault
-        if isinstance(fault, RequestRefused):
-            error: GraphQLError = CodedError(fault.code, fault.message)
-            status = fault.status
-        else:
-            error = GraphQLError("", original_error=fault)
-            if isinstance(fault, CodedError):
-                error, status = fault, 403
-            elif isinstance(fault, Unavailable):
-                error, status = CodedError(Code.UNAVAILABLE, str(fault)), 503
-            else:
+        status = STATUS[Code.INTERNAL_SERVER_ERROR]
+        match fault:
+            case RequestRefused():
+                status, error = fault.status, self._error(CodedError(fault.code, fault.message))
+            case CodedError():
+                status, error = 403, self._error(fault)
+            case Unavailable():
+                status, error = 503, self._error(CodedError(Code.UNAVAILABLE, str(fault)))
+            case Overloaded():
+                status, error = 503, _refused(fault)
+            case _:
                 report_fault(fault, self.request_id)
-                status = STATUS[Code.INTERNAL_SERVER_ERROR]
+                error = self._error(GraphQLError("", original_error=fault))
         if not self._started:
             self.status = status
-        shown = self._error(error)
-        self.codes[shown["code"]] = None
-        return {"error": shown}
+        self.codes[error["code"]] = None
+        return {"error": error}
 
     def _error(self, error: GraphQLError, *path: str) -> Json:
         shown = render(error, self.request_id)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +18,8 @@ from structlog.testing import capture_logs
 from app.api import bulk
 from app.api.json_lines import Lines
 from app.ledger.accounts import Mode
-from app.ledger.commands import Command
-from app.store.database import Unavailable
+from app.ledger.refusals import Overloaded
 from app.store.identity import Permission, list_keys, revoke_key
-from app.store.posting import Answer
 from app.store.verify import verify
 from app.store.writer import Writer
 from tests.api.market import Market
@@ -608,26 +606,18 @@ async def test_outages_end_the_load(database_url: str, server_url: str) -> None:
     assert verify(database_url).violations == ()
 
 
-async def test_writers_that_are_busy_are_waited_for(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A line that the writer does not take at once is given to it again, in its turn."""
-    market = await Market.open(api)
-    submit, turns = Writer.submit, iter([True, False, False, False, True, False, False])
-
-    def sometimes(writer: Writer, commands: Sequence[Command]) -> asyncio.Future[Answer]:
-        if not next(turns, True):
-            raise Unavailable("busy")
-        return submit(writer, commands)
-
-    monkeypatch.setattr(Writer, "submit", sometimes)
-    file = [market.posting(f"{n}", "cash", "wallet", 1) for n in range(4)]
-    answers, _ = await load(api, market.ledger, *file)
-    assert [answer["transaction"]["sequence"] for answer in answers] == ["2", "3", "4", "5"]
-    assert next(turns, None) is None
+async def test_busy_writers_are_waited_for(database_url: str) -> None:
+    """A line for which the writer has no room yet is given to it again, in its turn."""
+    async with open_api(database_url, max_waiting_entries=8) as api:
+        market = await Market.open(api)
+        file = [market.posting(f"{n}", "cash", "wallet", 1) for n in range(100)]
+        answers, summary = await load(api, market.ledger, *file)
+        assert summary == {"lines": 100, "posted": 100, "replayed": 0, "refused": 0}
+        sequences = [int(answer["transaction"]["sequence"]) for answer in answers]
+        assert sequences == list(range(2, 102))
 
 
-async def test_writers_that_stay_busy_end_the_load(
+async def test_busy_writers_are_waited_for_a_bounded_time(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer is waited for a bounded time; then the load ends retryable."""
@@ -635,17 +625,13 @@ async def test_writers_that_stay_busy_end_the_load(
         market = await Market.open(api)
 
         def busy(*_: object) -> None:
-            raise Unavailable("busy")
+            raise Overloaded
 
         monkeypatch.setattr(Writer, "submit", busy)
         response = await send(api, market.ledger, lines_of(market.posting("a", "cash", "shop", 1)))
         assert response.status_code == 503
         error = response.json()["error"]
-        assert (error["code"], error["message"], error["retryable"]) == (
-            "UNAVAILABLE",
-            "busy",
-            True,
-        )
+        assert (error["code"], error["retryable"]) == ("OVERLOADED", True)
 
 
 async def test_servers_that_end_say_so(api: Api) -> None:
