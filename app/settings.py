@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that serve, on one port.")
     pool_size: int = Field(default=8, ge=1, le=200, description="Reading connections of a process.")
     allow_unsafe_durability: bool = Field(
         default=False,

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from app.store.embedded import EmbeddedPostgres
 from app.store.migrate import migrate
@@ -82,6 +83,14 @@ class Running:
     def stop(self, told: int) -> int:
         self.process.send_signal(told)
         return self.process.wait(PATIENCE_SECONDS)
+
+    def workers(self) -> list[int]:
+        """The pids of the processes that serve, where there are several."""
+        return sorted(
+            pid
+            for pid, command in children_of(self.process.pid)
+            if "multiprocessing.spawn" in command
+        )
 
     def graphql(self, token: str, query: str, variables: Mapping[str, Any] | None = None) -> Any:
         response = httpx.post(
@@ -250,6 +259,146 @@ def test_two_servers_share_a_database(serve: Serve, directory: Path) -> None:
     assert not processes_of(directory)
 
 
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_workers_start_and_drain(serve: Serve, directory: Path, told: int) -> None:
+    """Several workers make one demo, say one line, answer what they have, and end with 0."""
+    running = serve("--workers", "2")
+    token = running.token()
+    assert len(running.workers()) == 2
+    assert running.stderr.read_text() == (
+        f"Serving {running.url}/graphql; explore it at {running.url}/graphiql\n"
+    )
+    posting = {"input": running.posting(token, "in flight")}
+    answers: list[Any] = []
+    poster = threading.Thread(
+        target=lambda: answers.append(running.graphql(token, POST, posting)["postTransaction"])
+    )
+    owner_url = EmbeddedPostgres(directory / "data").owner_url
+    with (
+        psycopg.connect(owner_url, autocommit=True) as watcher,
+        psycopg.connect(owner_url) as blocker,
+    ):
+        blocker.execute("SELECT FROM ledgers FOR UPDATE")
+        poster.start()
+        until(lambda: is_somebody_waiting(watcher))
+        running.process.send_signal(told)
+        until(lambda: not running.is_listening())
+        assert answers == []
+        blocker.rollback()
+    poster.join(PATIENCE_SECONDS)
+    assert answers == [{"__typename": "PostTransactionSuccess", "replayed": False}]
+    assert running.process.wait(PATIENCE_SECONDS) == 0
+    assert not processes_of(directory)
+
+
+def test_workers_tell_no_secrets(serve: Serve, directory: Path, database_url: str) -> None:
+    """No command line of a worker or of its parent names the database; nor does a log."""
+    running = serve("--workers", "2", DATABASE_URL=database_url)
+    commands = [command for _, command in children_of(running.process.pid)]
+    commands.append(command_of(running.process.pid))
+    assert len(commands) >= 3
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    assert not [command for command in commands if name in command or "postgresql:" in command]
+    assert running.stop(signal.SIGTERM) == 0
+    assert name not in running.output()
+    assert not (directory / "data").exists()
+
+
+def test_killed_worker_is_replaced(serve: Serve, directory: Path) -> None:
+    """A worker killed in the midst of postings is replaced; what was answered is there once.
+
+    Whoever got no answer sends the same again, as clients do, and every key ends up used once.
+    """
+    running = serve("--workers", "2", LEDGERS_LOG_FORMAT="json")
+    token = running.token()
+    posting = running.posting(token, "")
+    keys = [f"key {number}" for number in range(400)]
+    acknowledged: dict[str, list[bool]] = {key: [] for key in keys}
+    unanswered: list[str] = []
+    first = running.workers()
+
+    def post(chosen: list[str]) -> None:
+        with httpx.Client(
+            base_url=running.url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=PATIENCE_SECONDS,
+        ) as http:
+            for key in chosen:
+                variables = {"input": posting | {"idempotencyKey": key}}
+                while not acknowledged[key]:
+                    try:
+                        response = http.post(
+                            "/graphql", json={"query": POST, "variables": variables}
+                        )
+                    except httpx.TransportError:
+                        unanswered.append(key)
+                        continue
+                    answer = response.json()
+                    if answer["data"] is not None:
+                        acknowledged[key].append(answer["data"]["postTransaction"]["replayed"])
+
+    threads = [threading.Thread(target=post, args=(keys[start::16],)) for start in range(16)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        done = sum(map(len, acknowledged.values()))
+        until(lambda done=done: sum(map(len, acknowledged.values())) >= done + 50)  # type: ignore[misc]
+        victim = running.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda victim=victim: victim not in running.workers())  # type: ignore[misc]
+        until(lambda: len(running.workers()) == 2)
+    for thread in threads:
+        thread.join()
+    assert set(running.workers()) != set(first)
+    assert [len(answers) for answers in acknowledged.values()] == [1] * len(keys)
+    assert unanswered
+    # Each key is used now, whoever was told of it, and nothing else is in the books but the demo.
+    for key in keys:
+        variables = {"input": posting | {"idempotencyKey": key}}
+        assert running.graphql(token, POST, variables)["postTransaction"]["replayed"] is True
+    with psycopg.connect(EmbeddedPostgres(directory / "data").owner_url) as connection:
+        ((count, distinct),) = connection.execute(
+            "SELECT count(*), count(DISTINCT idempotency_key) FROM transaction_events"
+            " WHERE idempotency_key LIKE 'key %'"
+        )
+    assert (count, distinct) == (len(keys), len(keys))
+    ended = [line for line in running.stderr.read_text().splitlines() if "worker_ended" in line]
+    assert [json.loads(line)["status"] for line in ended] == [-signal.SIGKILL] * 3
+    assert "Every invariant holds." in ledgers(directory, "verify").stdout
+    assert running.stop(signal.SIGTERM) == 0
+
+
+def test_killed_parent_leaves_nothing(serve: Serve, directory: Path) -> None:
+    """After SIGKILL of the parent its workers end, and the database with them."""
+    running = serve("--workers", "2", "--no-demo")
+    workers = running.workers()
+    running.process.kill()
+    running.process.wait()
+    until(lambda: not any(command_of(pid) for pid in workers))
+    until(lambda: not processes_of(directory))
+    assert not running.is_listening()
+
+
+def test_worker_that_cannot_begin(directory: Path, database_url: str) -> None:
+    """Where a worker cannot begin the whole ends, with a sentence."""
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        database = Identifier(owner.info.dbname)
+        owner.execute(SQL("ALTER DATABASE {} CONNECTION LIMIT 4").format(database))
+        owner.execute("CREATE ROLE few LOGIN IN ROLE ledgers_app")
+        try:
+            refused = ledgers(
+                directory,
+                *("serve", "--port", "0", "--workers", "3"),
+                DATABASE_URL=as_login(database_url, "few"),
+            )
+        finally:
+            owner.execute("DROP ROLE few")
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.endswith("ledgers: a worker could not begin to serve.\n")
+    assert "Traceback" not in refused.stderr
+
+
 def test_database_of_ones_own(serve: Serve, directory: Path, server_url: str) -> None:
     """A database that was not migrated is refused in a sentence; migrated, it is served."""
     with empty_database(server_url) as url:
@@ -349,6 +498,27 @@ def clean_environment(directory: Path) -> dict[str, str]:
 def is_somebody_waiting(connection: psycopg.Connection[Any]) -> bool:
     waiting = connection.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
     return waiting.fetchone() is not None
+
+
+def command_of(pid: int) -> str:
+    """A process's command line; empty once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def children_of(pid: int) -> list[tuple[int, str]]:
+    """The pids and command lines of a process's children, by whichever thread."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    pids = [int(child) for path in children for child in path.read_text().split()]
+    return [(child, command_of(child)) for child in pids]
+
+
+def as_login(url: str, user: str) -> str:
+    """The address of the same database for another login."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{user}@{rest.rpartition('@')[2]}"
 
 
 def processes_of(directory: Path) -> list[str]:
