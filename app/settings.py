@@ -61,6 +61,12 @@ class Settings(BaseSettings):
         default=20.0, ge=0, description="Seconds for requests to finish on SIGTERM."
     )
 
+    lock_seconds: float = Field(
+        default=2.0,
+        ge=0.1,
+        le=60,
+        description="How long the writes of all tenants wait for one locked ledger or account.",
+    )
     max_batch_entries: int = Field(
         default=4000, ge=2, description="Entries in one commit, if they come from several requests."
     )

@@ -208,7 +208,7 @@ def test_killed_server_leaves_no_database_and_recovers(serve: Serve, directory: 
 
 def test_requests_in_flight_are_answered(serve: Serve, directory: Path) -> None:
     """Told to stop, the server takes no more, and answers all it has, even what waits for locks."""
-    running = serve()
+    running = serve(LEDGERS_LOCK_SECONDS="60")
     token = running.token()
     posting = {"input": running.posting(token, "in flight")}
     body = b'{"query": "{ viewer { organization } }"}'
@@ -262,7 +262,7 @@ def test_two_servers_share_a_database(serve: Serve, directory: Path) -> None:
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
 def test_workers_start_and_drain(serve: Serve, directory: Path, told: int) -> None:
     """Several workers make one demo, say one line, answer what they have, and end with 0."""
-    running = serve("--workers", "2")
+    running = serve("--workers", "2", LEDGERS_LOCK_SECONDS="60")
     token = running.token()
     assert len(running.workers()) == 2
     assert running.stderr.read_text() == (
