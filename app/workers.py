@@ -22,6 +22,7 @@ replaced while the database is away, and its workers outlive a killed parent.
 
 import asyncio
 import math
+import os
 import signal
 import socket
 import sys
@@ -175,6 +176,7 @@ def _work(settings: Settings, url: str, listener: socket.socket, readiness: Conn
     """The life of a worker."""
     when_told_to_stop(sys.exit)
     configure_logs(settings.log_format, settings.log_level)
+    structlog.contextvars.bind_contextvars(worker=os.getpid())
     try:
         serve_alone(settings, url, listener, partial(readiness.send, None))
     except Exception:

@@ -1,5 +1,6 @@
 """The server as a process of its own: started, told to stop, killed."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from psycopg.sql import SQL, Identifier
 
 from app.store.embedded import EmbeddedPostgres
 from app.store.migrate import migrate
+from tests.api_client import CREATE_ACCOUNT, CREATE_LEDGER, SETTLE
 from tests.conftest import empty_database
 
 LEDGERS = [sys.executable, "-m", "app.cli"]
@@ -31,6 +34,13 @@ PATIENCE_SECONDS = 60
 POST = """
 mutation ($input: PostTransactionInput!) {
   postTransaction(input: $input) { __typename ... on PostTransactionSuccess { replayed } }
+}
+"""
+POSTED = """
+mutation ($input: PostTransactionInput!) {
+  postTransaction(input: $input) {
+    __typename ... on PostTransactionSuccess { replayed transaction { id } }
+  }
 }
 """
 NODES = "{ ledgers { nodes { id name accounts(first: 2) { nodes { id } } } } }"
@@ -302,6 +312,105 @@ def test_workers_tell_no_secrets(serve: Serve, directory: Path, database_url: st
     assert running.stop(signal.SIGTERM) == 0
     assert name not in running.output()
     assert not (directory / "data").exists()
+
+
+async def test_workers_and_machines_agree(serve: Serve, directory: Path, database_url: str) -> None:
+    """Two workers and another server on one database: keys count once, floors and holds are kept.
+
+    Every command is sent to both servers at once, by a connection of its own, so that any process
+    may be the first to see it.
+    """
+    ours = {"DATABASE_URL": database_url}
+    organization = ledgers(directory, "organizations", "create", "Acme", **ours).stdout.strip()
+    permissions = ("--mode", "test", "--scope", "admin")
+    created = ledgers(
+        directory,
+        *("keys", "create", "--organization", organization, "--name", "all", *permissions),
+        **ours,
+    )
+    servers = [serve("--workers", "2", LEDGERS_LOG_FORMAT="json", **ours), serve(**ours)]
+    workers = servers[0].workers()
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(
+                    base_url=running.url,
+                    headers={"Authorization": f"Bearer {created.stdout.strip()}"},
+                    limits=httpx.Limits(max_connections=16, max_keepalive_connections=0),
+                    timeout=PATIENCE_SECONDS,
+                )
+            )
+            for running in servers
+        ]
+
+        async def run(client: httpx.AsyncClient, mutation: str, **fields: Any) -> Any:
+            body = {"query": mutation, "variables": {"input": fields}}
+            answer = (await client.post("/graphql", json=body)).json()
+            assert "errors" not in answer, answer
+            (result,) = answer["data"].values()
+            return result
+
+        async def everywhere(mutation: str, commands: list[dict[str, Any]]) -> list[list[Any]]:
+            """The answers of both servers to each command, all of them sent at once."""
+            answers = await asyncio.gather(
+                *(run(client, mutation, **command) for command in commands for client in clients)
+            )
+            return [answers[i : i + len(clients)] for i in range(0, len(answers), len(clients))]
+
+        ledger = (await run(clients[0], CREATE_LEDGER, name="Books"))["ledger"]["id"]
+        cash, wallet = [
+            (await run(clients[0], CREATE_ACCOUNT, ledgerId=ledger, currency="USD", **account))[
+                "account"
+            ]["id"]
+            for account in (
+                {"name": "Cash", "normalBalance": "DEBIT"},
+                {"name": "Wallet", "normalBalance": "CREDIT", "availableFloor": "0"},
+            )
+        ]
+
+        def command(key: str, debit: str, credit: str, **more: str) -> dict[str, Any]:
+            entries = [
+                {"accountId": account, "direction": direction, "amount": "1"}
+                for account, direction in ((debit, "DEBIT"), (credit, "CREDIT"))
+            ]
+            return {"ledgerId": ledger, "idempotencyKey": key, "entries": entries, **more}
+
+        funded = await everywhere(POSTED, [command(f"in {n}", cash, wallet) for n in range(100)])
+        for answers in funded:
+            assert answers[0]["transaction"]["id"] == answers[1]["transaction"]["id"]
+            assert sorted(answer["replayed"] for answer in answers) == [False, True]
+
+        # A hundred are there: of 150 payouts a hundred are held, whoever asked first.
+        payouts = [
+            command(f"out {n}", wallet, cash, status="PENDING", externalId=f"payout {n}")
+            for n in range(150)
+        ]
+        tried = await everywhere(POSTED, payouts)
+        held = [answers for answers in tried if "transaction" in answers[0]]
+        assert len(held) == 100
+        for answers in tried:
+            assert len({answer["__typename"] for answer in answers}) == 1
+        assert {answers[0]["__typename"] for answers in tried if answers not in held} == {
+            "InsufficientFunds"
+        }
+
+        holds = [answers[0]["transaction"]["id"] for answers in held]
+        settled = await everywhere(
+            SETTLE, [{"transactionId": hold, "idempotencyKey": f"paid {hold}"} for hold in holds]
+        )
+        for answers in settled:
+            assert sorted(answer["replayed"] for answer in answers) == [False, True]
+    with psycopg.connect(database_url) as connection:
+        sequences = connection.execute("SELECT sequence FROM transactions ORDER BY 1").fetchall()
+        left = connection.execute("SELECT posted_credits - posted_debits FROM accounts").fetchall()
+    assert sequences == [(number,) for number in range(1, 201)]
+    logged = [json.loads(line) for line in servers[0].stderr.read_text().splitlines()]
+    answered = {line["worker"] for line in logged if line.get("operation") == "mutation"}
+    assert sorted(answered) == workers
+    assert left == [(0,), (0,)]
+    verified = ledgers(directory, "verify", **ours)
+    assert "Every invariant holds." in verified.stdout
+    assert [running.stop(signal.SIGTERM) for running in servers] == [0, 0]
 
 
 def test_killed_worker_is_replaced(serve: Serve, directory: Path) -> None:

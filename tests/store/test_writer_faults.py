@@ -265,8 +265,11 @@ async def test_who_has_gone_is_not_waited_for(
     assert await bench.total() == (2, 4, 2)
 
 
-async def test_a_locked_ledger_stalls_itself_only(bench: Bench) -> None:
-    """Who holds a ledger for long makes its writers come again; the others of their batch pass."""
+async def test_a_locked_ledger_stalls_itself_only(bench: Bench, faults: list[Exception]) -> None:
+    """Who holds a ledger for long makes its writers come again; the others of their batch pass.
+
+    It is waited for twice, however many want it: in the batch, and by those who want it together.
+    """
     async with bench.database.writing() as connection:
         ledger = await create_ledger(connection, CreateLedger(bench.scope, uuid7(), "Other"))
         accounts = await create_accounts(
@@ -287,6 +290,7 @@ async def test_a_locked_ledger_stalls_itself_only(bench: Bench) -> None:
             return_exceptions=True,
         )
     assert [type(answer) for answer in answers] == [Unavailable, list] * 5
+    assert [type(fault) for fault in faults] == [errors.LockNotAvailable] * 2
     assert await other.total() == (5, 10, 5)
     again = await asyncio.gather(*(bench.writer.write(bench.posting(f"key-{n}")) for n in range(5)))
     assert [type(answer) for answer in again] == [Recorded] * 5
