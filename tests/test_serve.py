@@ -274,7 +274,10 @@ def test_workers_start_and_drain(serve: Serve, directory: Path, told: int) -> No
     """Several workers make one demo, say one line, answer what they have, and end with 0."""
     running = serve("--workers", "2", LEDGERS_LOCK_SECONDS="60")
     token = running.token()
-    assert len(running.workers()) == 2
+    workers = running.workers()
+    assert len(workers) == 2
+    for worker in workers:  # as a terminal does on Ctrl-C, but this is the parent's to decide
+        os.kill(worker, signal.SIGINT)
     assert running.stderr.read_text() == (
         f"Serving {running.url}/graphql; explore it at {running.url}/graphiql\n"
     )
@@ -291,6 +294,7 @@ def test_workers_start_and_drain(serve: Serve, directory: Path, told: int) -> No
         blocker.execute("SELECT FROM ledgers FOR UPDATE")
         poster.start()
         until(lambda: is_somebody_waiting(watcher))
+        assert running.workers() == workers
         running.process.send_signal(told)
         until(lambda: not running.is_listening())
         assert answers == []
