@@ -481,6 +481,26 @@ def test_killed_worker_is_replaced(serve: Serve, directory: Path) -> None:
     assert running.stop(signal.SIGTERM) == 0
 
 
+def test_worker_that_dies_in_an_outage(serve: Serve, directory: Path) -> None:
+    """A worker that cannot be replaced while the database is away is replaced once it is back."""
+    postgres = EmbeddedPostgres(directory / "own")
+    with postgres:
+        migrate(postgres.owner_url)
+        running = serve("--workers", "2", DATABASE_URL=postgres.owner_url)
+        first = running.workers()
+        assert postgres.stop()
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: running.stderr.read_text().count("worker_failed") >= 2, running.output)
+        assert first[1] in running.workers()
+        postgres.start()
+        until(lambda: len(running.workers()) == 2 and running.is_ready(), running.output)
+        os.kill(first[1], signal.SIGKILL)
+        until(lambda: first[1] not in running.workers())
+        until(running.is_ready)  # by the one that came later
+        assert running.stop(signal.SIGTERM) == 0
+        assert "Traceback" not in running.output()
+
+
 def test_killed_parent_leaves_nothing(serve: Serve, directory: Path) -> None:
     """After SIGKILL of the parent its workers end, and the database with them."""
     running = serve("--workers", "2", "--no-demo")
