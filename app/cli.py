@@ -2,8 +2,6 @@
 
 import asyncio
 import io
-import math
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -18,7 +16,6 @@ from uuid import UUID
 import orjson
 import structlog
 import typer
-import uvicorn
 from psycopg import OperationalError
 from psycopg.errors import InsufficientPrivilege
 from pydantic import ValidationError
@@ -35,7 +32,7 @@ from app.ledger.accounts import Mode
 from app.ledger.commands import MAX_NAME_LENGTH, check_text
 from app.ledger.refusals import ValidationFailed
 from app.logs import configure_logs
-from app.place import NotMigrated, Place, WrongAddress, database_place, require_migrated
+from app.place import NotMigrated, WrongAddress, database_place, require_migrated
 from app.seed import is_empty, seed
 from app.server import Server
 from app.settings import Settings
@@ -45,6 +42,7 @@ from app.store.embedded import EmbeddedPostgresError
 from app.store.identity import Permission
 from app.store.migrate import migrate as migrate_database
 from app.store.verify import verify as verify_database
+from app.workers import WorkerFailed, serve_alone, serve_by_workers, when_told_to_stop
 
 T = TypeVar("T")
 
@@ -74,6 +72,7 @@ EXPECTED = (
     OSError,
     Unavailable,
     UnsafeDatabase,
+    WorkerFailed,
     WrongAddress,
 )
 UNUSABLE = (OperationalError, InsufficientPrivilege)
@@ -120,46 +119,44 @@ def serve(
             help="Fill an empty embedded database with a demo organization, key and marketplace."
         ),
     ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Processes that serve, on one port; LEDGERS_WORKERS, else 1."
+        ),
+    ] = None,
 ) -> None:
     """Serve the API, GraphiQL and health checks until told to stop.
 
     The embedded database is migrated first; any other must be (see `ledgers migrate`). On SIGTERM
-    or Ctrl-C the server stops accepting, finishes what it has accepted, and ends.
+    or Ctrl-C the server stops accepting, finishes what it has accepted, and ends. With several
+    workers a parent process keeps them up and replaces one that ends.
     """
     settings = _settings()
-    _when_told_to_stop(sys.exit)
+    number = settings.workers if workers is None else workers
+    when_told_to_stop(sys.exit)
     with (
         _listener(host or settings.host, settings.port if port is None else port) as listener,
         database_place(settings) as place,
     ):
         require_migrated(place)
-        server = Server(settings, place.url)
-        config = uvicorn.Config(
-            server.application(),
-            lifespan="off",  # the server runs around uvicorn, lest what stops its start get lost
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
-            server_header=False,
-        )
-        front = uvicorn.Server(config)
-        # uvicorn has handlers of its own, and raises the signal again once it has drained.
-        _when_told_to_stop(partial(setattr, front, "should_exit", True))
+        address = _address(listener)
 
-        async def run() -> None:
-            async with server.running():
-                address = _address(listener)
-                if demo and place.embedded and await is_empty(server.database):
-                    await _seed(server, partial(_show_first_key, address))
-                listener.listen(config.backlog)  # who reads that we serve may connect at once
-                if settings.log_format == "json":
-                    log.info("serving", address=address)
-                else:
-                    notes.print(f"Serving {address}/graphql; explore it at {address}/graphiql")
-                await front.serve([listener])
+        async def prepare(server: Server) -> None:
+            if demo and place.embedded and await is_empty(server.database):
+                await _seed(server, partial(_show_first_key, address))
 
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(run())
+        def announce() -> None:
+            if settings.log_format == "json":
+                log.info("serving", address=address)
+            else:
+                notes.print(f"Serving {address}/graphql; explore it at {address}/graphiql")
+
+        if number > 1:
+            asyncio.run(_in_running(Server(settings, place.url), prepare))
+            serve_by_workers(number, settings, place.url, listener, announce)
+        else:
+            serve_alone(settings, place.url, listener, announce, prepare=prepare)
 
 
 @app.command()
@@ -421,11 +418,6 @@ def _wrong_settings(fault: ValidationError) -> str:
     )
 
 
-def _when_told_to_stop(act: Callable[[], object]) -> None:
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_stop, lambda _signal, _frame: act())
-
-
 @contextmanager
 def _listener(host: str, port: int) -> Iterator[socket.socket]:
     """A port of our own, had before anything is started for it; nobody can connect yet."""
@@ -464,14 +456,14 @@ async def _seed(server: Server, show_token: Callable[[str], None]) -> None:
 def _in_server(work: Callable[[Server], Awaitable[T]]) -> T:
     settings = _settings()
 
-    async def run(place: Place) -> T:
-        server = Server(settings, place.url)
-        async with server.running():
-            return await work(server)
-
     with database_place(settings) as place:
         require_migrated(place)
-        return asyncio.run(run(place))
+        return asyncio.run(_in_running(Server(settings, place.url), work))
+
+
+async def _in_running(server: Server, work: Callable[[Server], Awaitable[T]]) -> T:
+    async with server.running():
+        return await work(server)
 
 
 def _in_store(work: Callable[[Connection], Awaitable[T]]) -> T:

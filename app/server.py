@@ -4,18 +4,17 @@
 /graphiql        the page to explore it
 /bulk/postings   back-fills: many postings in a stream
 /health/live     200 while the process runs
-/health/ready    200 while it can serve, which is to say, while the database answers
+/health/ready    200 while it can serve; else 503 with a word for why: "database unreachable", or
+                 "busy" where the database answers but all reading connections have been taken for
+                 two seconds: others should be asked meanwhile
 
 A server that was told to stop needs no word for it: it takes no connection any more.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -29,7 +28,7 @@ from app.api.http import GraphQLEndpoint
 from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
-from app.store.database import Database
+from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
 from app.store.writer import Writer
 
@@ -52,6 +51,7 @@ class Server:
             self.url,
             pool_size=self.settings.pool_size,
             statement_seconds=self.settings.execution_seconds,
+            lock_seconds=self.settings.lock_seconds,
         )
         self.writer = Writer(
             self.database, self.settings.max_batch_entries, self.settings.max_waiting_entries
@@ -121,8 +121,10 @@ class Server:
 
     async def _ready(self, _: Request) -> Response:
         try:
-            await asyncio.wait_for(self.database.ping(), 3)
-        except (OperationalError, PoolTimeout, TimeoutError):
+            await self.database.ping()
+        except Busy:
+            return JSONResponse({"status": "busy"}, 503)
+        except Unavailable:
             return JSONResponse({"status": "database unreachable"}, 503)
         return JSONResponse({"status": "ready"})
 

@@ -30,8 +30,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -67,6 +67,8 @@ STATUS = {
     Code.EXECUTION_TIMEOUT: 503,
 }
 
+WATCHED_AFTER_SECONDS = 0.25
+HUNG_UP_STATUS = 499  # only in the log: nobody is there to read it
 MAX_JSON_DEPTH = 64
 MAX_QUERY_PARAMETERS = 20
 MAX_LOGGED_NAME = 64
@@ -121,12 +123,14 @@ class Exchange:
     """What is known of a request so far: how to answer it, and what to log.
 
     `road` says what executed it: a plan, graphql-core after the plan "declined", or graphql-core.
+    `hung_up`: the client has gone, and the task was cancelled for that.
     """
 
     request_id: str
     media: str = JSON
     operation: Operation | None = None
     executing: bool = False
+    hung_up: bool = False
     road: str | None = None
 
 
@@ -163,7 +167,13 @@ class GraphQLEndpoint:
         started = time.perf_counter()
         headers = headers_of(scope)
         exchange = Exchange(request_id_of(headers))
-        answer = await self._answer(scope, receive, headers, exchange)
+        try:
+            answer = await self._answer(scope, receive, headers, exchange)
+        except asyncio.CancelledError:
+            if not exchange.hung_up:
+                raise
+            _log(Answer(HUNG_UP_STATUS, []), exchange, time.perf_counter() - started)
+            return
         try:
             body = _encoded(answer)
         except Exception as fault:  # noqa: BLE001 (a scalar's output that JSON cannot hold)
@@ -237,7 +247,11 @@ class GraphQLEndpoint:
             raise _refused(Code.METHOD_NOT_ALLOWED, "Mutations take POST.", {"Allow": "POST"})
         prepared = operation.prepare(parameters.variables)
 
-        result = await self._execute(prepared, principal, exchange)
+        if operation.type is OperationType.QUERY:
+            with _while_listened_to(receive, exchange):
+                result = await self._execute(prepared, principal, exchange)
+        else:
+            result = await self._execute(prepared, principal, exchange)
         errors = result.errors or []
         if errors:
             report(errors, exchange.request_id)
@@ -271,7 +285,7 @@ class GraphQLEndpoint:
         if prepared.planned:
             result = await self._in_context(prepared.run_plan, principal, exchange)
             if result is not None:
-                exchange.road = "plan"
+                exchange.road = "declined" if result.errors else "plan"
                 return result
         exchange.road = "declined" if prepared.planned else "graphql-core"
         result = await self._in_context(prepared.run, principal, exchange)
@@ -297,6 +311,33 @@ class GraphQLEndpoint:
                 raise
             report_fault(fault, exchange.request_id)
         return result
+
+
+@contextmanager
+def _while_listened_to(receive: Receive, exchange: Exchange) -> Iterator[None]:
+    """Cancel the task if the client hangs up during the block; noticed only if that takes long."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    watching: asyncio.Task[None] | None = None
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        exchange.hung_up = True
+        assert task is not None
+        task.cancel()
+
+    def begin() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
+    timer = loop.call_later(WATCHED_AFTER_SECONDS, begin)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
 
 
 @lru_cache(maxsize=256)

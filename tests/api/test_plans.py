@@ -55,7 +55,7 @@ from app.api.errors import Code, CodedError
 from app.api.http import GraphQLEndpoint
 from app.api.ids import encode
 from app.api.loading import Load, Loader
-from app.api.plans import Plan, Planner, Run, Unplanned
+from app.api.plans import Plan, Planner, Plans, Run, Unplanned
 from app.api.schema import schema
 from app.ledger.accounts import Mode
 from app.seed import seed
@@ -1384,3 +1384,64 @@ async def test_a_plan_that_gives_up_closes_its_coroutines() -> None:
     planner = Planner(SMALL, small_schema.SCHEMA.config.name_converter)
     _, road = await post(endpoint(SMALL, planner), Asked("{ later fails b: later }", {}))
     assert road == "declined"
+
+
+CHAIN = """
+query ($id: ID!) {
+  ledger(id: $id) { accounts { nodes { entries { nodes { transaction { history { kind } } } } } } }
+}
+"""
+SIDE_BY_SIDE = """
+query ($id: ID!) {
+  viewer { organization }
+  ledger(id: $id) { name accounts { nodes { id entries { nodes { amount } } } } }
+  ledgers { nodes { trialBalance { debits } transactions(first: 2) { nodes { entries { id } } } } }
+}
+"""
+
+
+@pytest.mark.parametrize("query", [CHAIN, SIDE_BY_SIDE], ids=["chain", "side by side"])
+async def test_an_outage_is_asked_once(
+    api: Api, two_postings: Json, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    """Whichever statement of a query fails, it is the last, and told of as by graphql-core.
+
+    Of several errors that make null of one object, graphql-core tells of those that come before it
+    knows: that depends on time, so only one of them is compared.
+    """
+    await api.run(TWO, two_postings)
+    variables = {"id": two_postings["a"]["ledgerId"]}
+    execute: Any = psycopg.AsyncConnection.execute
+    read: list[str] = []
+    failing = 0
+
+    async def executing(connection: Any, statement: str, *arguments: Any, **options: Any) -> Any:
+        if "%(organization)s" in statement:
+            read.append(statement)
+            if len(read) == failing:
+                raise psycopg.errors.QueryCanceled("injected")
+        return await execute(connection, statement, *arguments, **options)
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "execute", executing)
+    whole = await api.run(query, variables)
+    statements = len(read)
+    assert statements >= 5
+    for failing in range(1, statements + 1):
+        answers = []
+        for planned in (True, False):
+            read.clear()
+            with monkeypatch.context() as patched, capture_logs() as logs:
+                if not planned:
+                    patched.setattr(Plans, "get", lambda *_: None)
+                answers.append((await api.send(query, variables)).json())
+            assert logs[-1]["road"] == ("declined" if planned else "graphql-core")
+            assert len(read) == failing
+        fast, slow = answers
+        assert fast["data"] == slow["data"]
+        assert fast["errors"][0]["extensions"] == {"code": "UNAVAILABLE", "retryable": True}
+        if query is CHAIN:
+            assert fast == slow
+        else:
+            assert [error for error in slow["errors"] if error in fast["errors"]]
+    failing = 0
+    assert await api.run(query, variables) == whole

@@ -42,6 +42,7 @@ SHOWN_SETTINGS = (
     "max_wal_size",
     "checkpoint_timeout",
 )
+SERVE = [sys.executable, "-m", "app.cli", "serve", "--no-demo"]
 REFERENCE = Path(__file__).with_name("reference.sql")
 
 CREATE_ACCOUNTS = """
@@ -92,15 +93,30 @@ class Stage:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}", "Accept": ACCEPT}
 
-    def target(self, bodies: Path, success: str, successes: int = 1) -> Target:
-        """The server's API; bodies and successes as in `load.Target`."""
-        return Target(self.server.port, "/graphql", bodies, success, successes, self.headers)
+    def target(
+        self,
+        bodies: Path,
+        success: str,
+        successes: int = 1,
+        *,
+        server: ServerProcess | None = None,
+    ) -> Target:
+        """The API, of the stage's server or another; the others as in `load.Target`."""
+        port = (server or self.server).port
+        return Target(port, "/graphql", bodies, success, successes, self.headers)
 
-    def post(self, target: Target, connections: int, seconds: float) -> Sample:
+    def post(
+        self,
+        target: Target,
+        connections: int,
+        seconds: float,
+        *,
+        server: ServerProcess | None = None,
+    ) -> Sample:
         """Load our server with postings, and remember how many it has acknowledged."""
-        outcome, sample = drive(
-            self.postgres, self.server, target, connections, seconds, f"ours-{next(self._runs)}"
-        )
+        server = server or self.server
+        keys = f"ours-{next(self._runs)}"
+        outcome, sample = drive(self.postgres, server, target, connections, seconds, keys)
         self.acknowledged += outcome.acknowledged * target.successes
         self.unanswered += outcome.unanswered * target.successes
         return sample
@@ -176,7 +192,7 @@ def running_stage(postgres: Postgres, name: str, accounts: int = ACCOUNTS) -> It
     """A database of that name with a tenant and accounts, and the real server on it."""
     url = postgres.create(name)
     token = asyncio.run(_make_tenant(url))
-    with serving(postgres, url, [sys.executable, "-m", "app.cli", "serve", "--no-demo"]) as server:
+    with serving(postgres, url, SERVE) as server:
         stage = Stage(postgres, url, server, token)
         stage.open_books(accounts)
         yield stage
