@@ -167,8 +167,7 @@ class Writer:
             if len(parts) > 1:
                 log.warning("batch_split", size=len(batch), **_describe(fault))
                 for part in parts:
-                    # Some clients may have gone meanwhile.
-                    if remaining := [waiting for waiting in part if not waiting.answer.done()]:
+                    if remaining := [waiting for waiting in part if not waiting.given_up]:
                         await self._answer(remaining)
                 return
             for waiting in batch:
