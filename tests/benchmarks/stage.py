@@ -23,9 +23,10 @@ from app.settings import Settings
 from app.store.embedded import EmbeddedPostgres
 from app.store.identity import Permission, create_key, create_organization
 from app.store.migrate import migrate
+from app.store.verify import verify
 from tests.api_client import CREATE_LEDGER
 from tests.benchmarks.load import Outcome, Target, send
-from tests.benchmarks.measuring import Sample
+from tests.benchmarks.measuring import Sample, console
 from tests.benchmarks.processes import ServerProcess, cpu_seconds, free_port
 
 ACCOUNTS = 10_000
@@ -158,13 +159,13 @@ def drive(
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(settings: Mapping[str, str] = SETTINGS) -> Iterator[Postgres]:
     """Start the embedded server in a directory of its own, which is removed afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="ledgers-benchmarks-"))
     # As root the server's own user must be able to reach it.
     directory.chmod(0o755)
     try:
-        with EmbeddedPostgres(directory, SETTINGS) as embedded:
+        with EmbeddedPostgres(directory, settings) as embedded:
             pid = int((directory / "data" / "postmaster.pid").read_text().split()[0])
             yield Postgres(embedded, directory, pid)
     finally:
@@ -221,6 +222,16 @@ def apply_reference(url: str, accounts: int) -> None:
         connection.execute(
             "INSERT INTO reference.accounts (account_id) SELECT generate_series(1, %s)", [accounts]
         )
+
+
+def verify_books(url: str) -> list[str]:
+    """Run `ledgers verify`, say what it looked at, and return what it found."""
+    report = verify(url)
+    console.print(
+        f"verify: {report.transactions:,} transactions, {report.entries:,} entries,"
+        f" {len(report.violations)} violations"
+    )
+    return [f"{violation.name}: {violation.detail}" for violation in report.violations]
 
 
 async def _make_tenant(url: str) -> str:
