@@ -344,7 +344,7 @@ def _statistics(book: Book) -> dict[str, _Updates]:
 
 
 def _show_updates(before: dict[str, _Updates], after: dict[str, _Updates]) -> None:
-    console.print("  rows that every posting changes, at 10,000,000 entries:")
+    console.print(f"  rows that postings change, at {SIZES[-1]:,} entries:")
     for name, now in after.items():
         then = before[name]
         updated = now.updated - then.updated
