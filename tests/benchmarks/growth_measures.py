@@ -156,9 +156,7 @@ def growth_groups(stage: Stage) -> Iterator[list[Group]]:
                     f" {ACCOUNTS:,}; {READING_CONNECTIONS} connections"
                 ),
                 variants=[
-                    variant
-                    for book in books
-                    for variant in _readings(servers.enter_context(_once(book)))
+                    variant for book in books for variant in _readings(_Reader(book, servers))
                 ],
                 ratios=(),
                 after=after,
@@ -205,30 +203,21 @@ def _execute(postgres: Postgres, statement: Any, name: str) -> None:
 # ---- reading -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _once(book: Book) -> Iterator["_Reader"]:
-    reader = _Reader(book)
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
 class _Reader:
-    """Reads one book by a server of its own, started when first asked."""
+    """Reads one book by a server of its own, started when first asked.
 
-    def __init__(self, book: Book) -> None:
+    Earlier it would be in the way: a database that is in use cannot be copied.
+    """
+
+    def __init__(self, book: Book, servers: ExitStack) -> None:
         self.book = book
-        self._open = ExitStack()
+        self._servers = servers
         self._stage: Stage | None = None
         self._bodies: dict[str, list[object]] = {}
 
-    def close(self) -> None:
-        self._open.close()
-
     def read(self, kind: str, seconds: float) -> Sample:
         if self._stage is None:
-            self._stage = self._open.enter_context(self.book.served(self.book.url))
+            self._stage = self._servers.enter_context(self.book.served(self.book.url))
             self._bodies = _reading_bodies(self._stage)
         stage = self._stage
         name = f"{self.book.name}-{kind}".replace(" ", "-")

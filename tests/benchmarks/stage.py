@@ -212,7 +212,7 @@ def set_up_lines(postgres: Postgres) -> Iterator[str]:
         f" {platform.machine()}, python {platform.python_version()}, PostgreSQL {version}"
     )
     yield f"PostgreSQL: {', '.join(shown)}; over its unix socket, for pgbench and for us"
-    yield "the tables are analyzed once the accounts are made, as autovacuum would do a little later"
+    yield "the tables are analyzed once the accounts are made, as autovacuum does a little later"
     yield (
         "client, server and PostgreSQL share the cores; requests over 127.0.0.1, one at a time on"
         " each connection; the server logs each request to a file, as it does by default"
