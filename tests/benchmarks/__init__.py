@@ -17,5 +17,5 @@ a request that was not answered as it should, or books that do not hold what was
     *_measures.py   what is compared with what
 
 The last lines are `RATIO <name> <value> <bar>`, one a measure, or `<name> not measured: <why>`.
-With --quick rounds are few and short, and what takes many minutes (memory, growth) is left out.
+With --quick measures are fewer and rounds short; what takes many minutes (growth) says so instead.
 """
