@@ -37,6 +37,9 @@ RATIOS = (
     Ratio("single_vs_plpgsql", 0.8, "ours hot c1", "plpgsql a request hot c1"),
     Ratio("workers_2_vs_1", 1.0, "ours hot c128 workers 2", "ours hot c128"),
     Ratio("workers_2_vs_1_random", 1.0, "ours random c128 workers 2", "ours random c128"),
+    Ratio("hot_vs_lean_1", None, "ours hot c128", "pgbench lean hot c1"),
+    Ratio("hot_vs_lean_32", None, "ours hot c128", "pgbench lean hot c32"),
+    Ratio("random_vs_lean_32", None, "ours random c128", "pgbench lean random c32"),
     Ratio("tail_p99_p50", 4.0, "ours hot c128", "ours hot c128", "tail"),
 )
 
@@ -61,7 +64,7 @@ def random_pairs(account_ids: Sequence[str], number: int) -> list[tuple[str, str
 
 
 @contextmanager
-def posting_group(stage: Stage) -> Iterator[Group]:
+def posting_groups(stage: Stage) -> Iterator[list[Group]]:
     """The variants of posting; the one with a function per request runs in its own server."""
     postgres, url = stage.postgres, stage.database_url
     accounts = len(stage.account_ids)
@@ -90,27 +93,34 @@ def posting_group(stage: Stage) -> Iterator[Group]:
             )
 
         runs = count()
-        yield Group(
-            title="Posting: one postTransaction a request, beside one plpgsql call a commit",
-            note=(
-                f"{accounts:,} accounts; hot: one pair of them takes all; random: pairs drawn"
-                " evenly; c: connections (pgbench: clients)"
-                f"; our operation: {' '.join(POST.split())}"
-            ),
-            variants=[
-                Variant("ours hot c128", lambda seconds: stage.post(hot, 128, seconds)),
-                Variant("pgbench hot c1", reference(pgbench.HOT, 1), "tps"),
-                Variant("ours hot c128 workers 2", by_workers(hot_bodies)),
-                Variant("ours hot c32", lambda seconds: stage.post(hot, 32, seconds)),
-                Variant("pgbench hot c32", reference(pgbench.HOT, 32), "tps"),
-                Variant("ours random c128", lambda seconds: stage.post(spread, 128, seconds)),
-                Variant("ours random c128 workers 2", by_workers(spread_bodies)),
-                Variant("pgbench random c32", reference(pgbench.RANDOM, 32), "tps"),
-                Variant("ours hot c1", lambda seconds: stage.post(hot, 1, seconds)),
-                Variant("plpgsql a request hot c1", function_per_request),
-            ],
-            ratios=RATIOS,
-        )
+        hot_script, random_script = (draw + pgbench.POST for draw in (pgbench.HOT, pgbench.RANDOM))
+        lean_hot, lean_random = (draw + pgbench.POST_PAIR for draw in (pgbench.HOT, pgbench.RANDOM))
+        yield [
+            Group(
+                title="Posting: one postTransaction a request, beside one plpgsql call a commit",
+                note=(
+                    f"{accounts:,} accounts; hot: one pair of them takes all; random: pairs drawn"
+                    " evenly; c: connections (pgbench: clients)"
+                    f"; our operation: {' '.join(POST.split())}"
+                ),
+                variants=[
+                    Variant("ours hot c128", lambda seconds: stage.post(hot, 128, seconds)),
+                    Variant("pgbench hot c1", reference(hot_script, 1), "tps"),
+                    Variant("ours hot c128 workers 2", by_workers(hot_bodies)),
+                    Variant("ours hot c32", lambda seconds: stage.post(hot, 32, seconds)),
+                    Variant("pgbench hot c32", reference(hot_script, 32), "tps"),
+                    Variant("ours random c128", lambda seconds: stage.post(spread, 128, seconds)),
+                    Variant("ours random c128 workers 2", by_workers(spread_bodies)),
+                    Variant("pgbench random c32", reference(random_script, 32), "tps"),
+                    Variant("pgbench lean hot c1", reference(lean_hot, 1), "tps"),
+                    Variant("pgbench lean hot c32", reference(lean_hot, 32), "tps"),
+                    Variant("pgbench lean random c32", reference(lean_random, 32), "tps"),
+                    Variant("ours hot c1", lambda seconds: stage.post(hot, 1, seconds)),
+                    Variant("plpgsql a request hot c1", function_per_request),
+                ],
+                ratios=RATIOS,
+            )
+        ]
 
 
 def _bodies(stage: Stage, name: str, pairs: Sequence[tuple[str, str]]) -> Path:
