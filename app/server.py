@@ -9,9 +9,10 @@ A server that was told to stop needs no word for it: it takes no connection any 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
@@ -19,6 +20,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from app.api import graphiql
 from app.api.authentication import Authenticator
@@ -31,6 +33,22 @@ from app.settings import Settings
 from app.store.database import Database
 from app.store.identity import Principal
 from app.store.writer import Writer
+
+
+class Application(Starlette):
+    """Starlette, but that requests for the API take the shortest way to it."""
+
+    def __init__(
+        self, endpoint: GraphQLEndpoint, routes: Sequence[Route] = (), **more: Any
+    ) -> None:
+        super().__init__(routes=[Route("/graphql", endpoint, methods=None), *routes], **more)
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/graphql":
+            await self._endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(slots=True)
@@ -61,12 +79,12 @@ class Server:
             await self.writer.stop()
             await self.database.close()
 
-    def application(self) -> Starlette:
+    def application(self) -> Application:
         """The ASGI application."""
-        return Starlette(
+        return Application(
+            self._endpoint(),
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
-                Route("/graphql", self._endpoint(), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
@@ -94,13 +112,8 @@ class Server:
             execution_seconds=settings.execution_seconds,
         )
 
-    @asynccontextmanager
-    async def _open_context(self, principal: Principal, request_id: str) -> AsyncIterator[Context]:
-        context = Context(principal, request_id, self.database, self.writer)
-        try:
-            yield context
-        finally:
-            await context.close()
+    def _open_context(self, principal: Principal, request_id: str) -> Context:
+        return Context(principal, request_id, self.database, self.writer)
 
     async def _ready(self, _: Request) -> Response:
         try:

@@ -32,10 +32,10 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 import orjson
@@ -57,6 +57,7 @@ from app.api.errors import (
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 REQUEST_ERROR_STATUS = {GRAPHQL_RESPONSE: 400, JSON: 200}
+CONTENT_TYPE = {media: f"{media}; charset=utf-8".encode() for media in (GRAPHQL_RESPONSE, JSON)}
 STATUS = {
     Code.BAD_REQUEST: 400,
     Code.METHOD_NOT_ALLOWED: 405,
@@ -107,8 +108,7 @@ class OpenContext(Protocol):
     ) -> AbstractAsyncContextManager[object]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """What the client asks for."""
 
     query: str
@@ -130,15 +130,14 @@ class Exchange:
     road: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A response before it is JSON."""
 
     status: int
     errors: list[dict[str, Any]]
     data: dict[str, Any] | None = None
     has_data: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class GraphQLEndpoint:
@@ -171,7 +170,7 @@ class GraphQLEndpoint:
             body = _encoded(answer)
         _log(answer, exchange, time.perf_counter() - started)
         response_headers = [
-            (b"content-type", f"{exchange.media}; charset=utf-8".encode()),
+            (b"content-type", CONTENT_TYPE[exchange.media]),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             (b"x-request-id", exchange.request_id.encode()),
