@@ -19,7 +19,7 @@ from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from app.api import graphiql
@@ -39,7 +39,7 @@ class Application(Starlette):
     """Starlette, but that requests for the API take the shortest way to it."""
 
     def __init__(
-        self, endpoint: GraphQLEndpoint, routes: Sequence[Route] = (), **more: Any
+        self, endpoint: GraphQLEndpoint, routes: Sequence[BaseRoute] = (), **more: Any
     ) -> None:
         super().__init__(routes=[Route("/graphql", endpoint, methods=None), *routes], **more)
         self._endpoint = endpoint
