@@ -486,11 +486,11 @@ class _Compiler:
             raise Unplanned(own.python_name)
         arguments = self._arguments(own, definition, node)
         with_info = "info" in reserved
+        if not arguments and with_info:
+            written = "{call}(source, info=info)"
+            return lambda source, run: call(source, info=run.info), written, {"call": call}
         if not arguments:
-            if with_info:
-                written = "{call}(source, info=info)"
-                return lambda source, run: call(source, info=run.info), written, {"call": call}
-            return lambda source, _: call(source), "{call}(source)", {"call": call}
+            return lambda source, _: call(source), *_written_call(call)
 
         def resolve(source: Any, run: Run) -> Any:
             given = {}
@@ -730,6 +730,16 @@ def _complete_scalar(type_: GraphQLScalarType) -> Complete:
 
 _PLAIN = frozenset({str, int, bool, dict, datetime})
 """Types of which nothing is awaitable, nor an exception."""
+
+
+def _written_call(call: FunctionType) -> tuple[str, Mapping[str, Any]]:
+    """A resolver without arguments, or what it does itself (see `nodes.of_row`)."""
+    read = getattr(call, "of_row", None)
+    if isinstance(read, str):
+        return f"source.row.{read}", {}
+    if read is not None:
+        return "{read}(source.row)", {"read": read}
+    return "{call}(source)", {"call": call}
 
 
 def _shortcut(type_: GraphQLOutputType) -> Shortcut | None:

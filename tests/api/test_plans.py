@@ -181,7 +181,9 @@ SPOILT = {
     "direction": "nowhere",
     "version": None,
     "sequence": True,
-    "id": 7,
+    "account_id": 7,
+    "recorded_at": None,
+    "effect": "none",
     "nodes": (),
     "description": 1.5,
     "created_at": "yesterday",
@@ -286,9 +288,13 @@ class Failing:
 
         def spoiling(found: Any) -> Any:
             built = build(found)
-            for item in built if isinstance(built, list) else [built]:
+            for item in built if isinstance(built, list) else [built, *_nodes(built)]:
                 for name, wrong in SPOILT.items():
-                    if _chosen(item, name):
+                    if not _chosen(item, name):
+                        continue
+                    if name in _columns(item):
+                        item.row = item.row._replace(**{name: wrong})
+                    else:
                         setattr(item, name, wrong)
             return built
 
@@ -297,9 +303,19 @@ class Failing:
 
 def _chosen(item: Any, name: str) -> bool:
     """One attribute of every object in two, by what it is, so that it is so on both roads."""
-    names = [wrong for wrong in SPOILT if hasattr(item, wrong)]
-    number = sum(map(ord, str(getattr(item, "id", ""))))
+    names = [wrong for wrong in SPOILT if wrong in _columns(item) or wrong in vars(item)]
+    if not names:
+        return False
+    number = sum(map(ord, str(item.row[0]))) if _columns(item) else len(_nodes(item))
     return number % 2 == 0 and names[number // 2 % len(names)] == name
+
+
+def _nodes(item: Any) -> Sequence[Any]:
+    return getattr(item, "nodes", ())
+
+
+def _columns(item: Any) -> Sequence[str]:
+    return item.row._fields if hasattr(item, "row") else ()
 
 
 def _rows(url: str) -> Sequence[str]:
