@@ -1,6 +1,7 @@
 """The `ledgers` command."""
 
 import asyncio
+import gc
 import math
 import signal
 import socket
@@ -138,6 +139,9 @@ def serve(
                 address = _address(listener)
                 if demo and place.embedded and await is_empty(server.database):
                     await _seed(server, partial(_show_first_key, address))
+                # What is there now stays: searching it for garbage was a quarter of a large read.
+                gc.collect()
+                gc.freeze()
                 listener.listen(config.backlog)  # who reads that we serve may connect at once
                 if settings.log_format == "json":
                     log.info("serving", address=address)

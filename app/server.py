@@ -4,6 +4,7 @@
 /graphiql       the page to explore it
 /health/live    200 while the process runs
 /health/ready   200 while it can serve, which is to say, while the database answers
+/metrics        counts for Prometheus, if there is a token to read them with
 
 A server that was told to stop needs no word for it: it takes no connection any more.
 """
@@ -12,13 +13,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hmac import compare_digest
 from typing import Any
 
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +29,7 @@ from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
 from app.api.http import GraphQLEndpoint
+from app.api.metrics import CONTENT_TYPE, exposition
 from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
@@ -81,13 +84,19 @@ class Server:
 
     def application(self) -> Application:
         """The ASGI application."""
+        endpoint = self._endpoint()
+
+        async def metrics(request: Request) -> Response:
+            return self._metrics(request, endpoint)
+
         return Application(
-            self._endpoint(),
+            endpoint,
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
+                Route("/metrics", metrics),
             ],
             lifespan=self.running,
         )
@@ -114,6 +123,17 @@ class Server:
 
     def _open_context(self, principal: Principal, request_id: str) -> Context:
         return Context(principal, request_id, self.database, self.writer)
+
+    def _metrics(self, request: Request, endpoint: GraphQLEndpoint) -> Response:
+        token = self.settings.metrics_token
+        if token is None:
+            return PlainTextResponse("Set LEDGERS_METRICS_TOKEN to have metrics.\n", 404)
+        expected = f"Bearer {token.get_secret_value()}"
+        given = request.headers.get("authorization", "")
+        if not compare_digest(given.encode(), expected.encode()):
+            return PlainTextResponse("", 401, {"WWW-Authenticate": "Bearer"})
+        others = {"ledgers_batches_total": ("Commits that the writer began.", self.writer.batches)}
+        return Response(exposition(endpoint.counts, others), media_type=CONTENT_TYPE)
 
     async def _ready(self, _: Request) -> Response:
         try:

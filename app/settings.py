@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important events that are logged."
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token with which /metrics may be read; without it there are none.",
+    )
 
     principal_cache_seconds: float = Field(
         default=2.0,

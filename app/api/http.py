@@ -53,6 +53,7 @@ from app.api.errors import (
     report,
     report_fault,
 )
+from app.api.metrics import RequestCounts
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
@@ -157,6 +158,7 @@ class GraphQLEndpoint:
         self._open_context = open_context
         self._max_body_bytes = max_body_bytes
         self._execution_seconds = execution_seconds
+        self.counts = RequestCounts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -168,7 +170,10 @@ class GraphQLEndpoint:
         except Exception as fault:  # noqa: BLE001 (a scalar's output that JSON cannot hold)
             answer = _fault(fault, exchange)
             body = _encoded(answer)
-        _log(answer, exchange, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        operation = exchange.operation.type.value if exchange.operation else None
+        self.counts.add(operation, exchange.road, answer.status, seconds)
+        _log(answer, exchange, operation, seconds)
         response_headers = [
             (b"content-type", CONTENT_TYPE[exchange.media]),
             (b"content-length", str(len(body)).encode()),
@@ -502,14 +507,14 @@ def _encoded(answer: Answer) -> bytes:
         return json.dumps(body, allow_nan=False).encode()
 
 
-def _log(answer: Answer, exchange: Exchange, seconds: float) -> None:
-    operation = exchange.operation
+def _log(answer: Answer, exchange: Exchange, operation: str | None, seconds: float) -> None:
+    name = exchange.operation.name if exchange.operation else None
     codes = dict.fromkeys(error["extensions"]["code"] for error in answer.errors)
     log.info(
         "request",
         request_id=exchange.request_id,
-        operation=operation.type.value if operation else None,
-        name=operation.name[:MAX_LOGGED_NAME] if operation and operation.name else None,
+        operation=operation,
+        name=name[:MAX_LOGGED_NAME] if name else None,
         status=answer.status,
         road=exchange.road,
         errors=[str(code) for code in codes][:MAX_LOGGED_CODES],
