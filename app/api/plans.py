@@ -594,32 +594,23 @@ class _Compiler:
                 raise Unplanned(name)
         return found
 
-    def _coerce(self, type_: GraphQLInputType) -> Coerce:
+    def _coerce(self, type_: GraphQLInputType, *, nullable: bool = True) -> Coerce:
         if isinstance(type_, GraphQLNonNull):
-            inner = self._coerce(type_.of_type)
-
-            def required(value: Any) -> Any:
-                if value is None:
-                    raise Unplanned
-                return inner(value)
-
-            return required
+            return self._coerce(type_.of_type, nullable=False)
         if isinstance(type_, GraphQLList):
             item = self._coerce(type_.of_type)
 
             def items(value: Any) -> Any:
-                if value is None:
-                    return None
-                if type(value) is not list:
-                    raise Unplanned
-                return [item(element) for element in value]
+                if type(value) is list:
+                    return [item(element) for element in value]
+                return _null(value, nullable)
 
             return items
         if isinstance(type_, GraphQLInputObjectType):
-            return self._coerce_object(type_)
-        return _coerce_leaf(type_)
+            return self._coerce_object(type_, nullable)
+        return _coerce_leaf(type_, nullable)
 
-    def _coerce_object(self, type_: GraphQLInputObjectType) -> Coerce:
+    def _coerce_object(self, type_: GraphQLInputObjectType, nullable: bool) -> Coerce:
         build = _input_class(type_)
         parts = {
             name: (_python_name(part), self._coerce(part.type))
@@ -628,16 +619,14 @@ class _Compiler:
         needed = {name for name, part in type_.fields.items() if _is_needed(part)}
 
         def object_(value: Any) -> Any:
-            if value is None:
-                return None
-            if type(value) is not dict or not needed <= value.keys():
+            if type(value) is not dict:
+                return _null(value, nullable)
+            if not needed <= value.keys():
                 raise Unplanned
             given = {}
             for name, raw in value.items():
-                part = parts.get(name)
-                if part is None:
-                    raise Unplanned
-                given[part[0]] = part[1](raw)
+                python_name, coerce = parts[name]  # or else KeyError
+                given[python_name] = coerce(raw)
             return build(**given)
 
         return object_
@@ -773,20 +762,27 @@ def _scalar_shortcut(type_: GraphQLScalarType) -> Shortcut:
     return Shortcut(condition, "text", {"plain": _PLAIN, "serialize": serialize, "absent": ABSENT})
 
 
-def _coerce_leaf(type_: GraphQLInputType) -> Coerce:
+def _null(value: Any, nullable: bool) -> None:
+    """For what is of no other use than as a null."""
+    if value is not None or not nullable:
+        raise Unplanned
+
+
+def _coerce_leaf(type_: GraphQLInputType, nullable: bool) -> Coerce:
     if isinstance(type_, GraphQLEnumType):
-        members: dict[str | None, Any] = {None: None} | dict(_members(type_))
+        nulls: dict[Any, Any] = {None: None} if nullable else {}
+        members = nulls | dict(_members(type_))
         return lambda value: members[value]
     assert isinstance(type_, GraphQLScalarType)
     exact = _EXACT.get(type_.name)
     if exact is int:
-        return lambda value: None if value is None else _small_integer(value, None)
+        return lambda value: (
+            _null(value, nullable) if value is None else _small_integer(value, None)
+        )
     if exact is not None:
 
         def same(value: Any) -> Any:
-            if value is not None and type(value) is not exact:
-                raise Unplanned
-            return value
+            return value if type(value) is exact else _null(value, nullable)
 
         return same
     if type_.name in specified_scalar_types:
@@ -795,7 +791,7 @@ def _coerce_leaf(type_: GraphQLInputType) -> Coerce:
 
     def custom(value: Any) -> Any:
         if value is None:
-            return None
+            return _null(value, nullable)
         parsed = parse(value)
         if parsed is None or parsed is Undefined:
             raise Unplanned

@@ -1,6 +1,6 @@
 """Transactions and their events."""
 
-from collections.abc import Sequence as Items
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -41,9 +41,9 @@ class TransactionEvent:
 )
 class Transaction(Node):
     row: strawberry.Private[rows.TransactionRow]
-    known_entries: strawberry.Private[Items[Entry] | None] = None
+    known_entries: strawberry.Private[Callable[["Transaction"], list[Entry]] | None] = None
     known_key: strawberry.Private[str | None] = None
-    known_history: strawberry.Private[Items[TransactionEvent] | None] = None
+    known_history: strawberry.Private[Callable[[], list[TransactionEvent]] | None] = None
 
     id: strawberry.ID = of_row(lambda row: encode(TRANSACTION, row.transaction_id), OPAQUE)
     sequence: Sequence = of_row(
@@ -73,7 +73,7 @@ class Transaction(Node):
     @strawberry.field(description="All its lines, those of settlements and voids last.")
     def entries(self, info: Info) -> list[Entry]:
         if self.known_entries is not None:
-            return list(self.known_entries)
+            return self.known_entries(self)
         return info.context.load.all(rows.entries_by_transaction, *self._place, build=Entry.of)
 
     @strawberry.field(description="The idempotency key under which it was created.")
@@ -87,7 +87,7 @@ class Transaction(Node):
     @strawberry.field(description="Every state that it went through, oldest first.")
     def history(self, info: Info) -> list[TransactionEvent]:
         if self.known_history is not None:
-            return list(self.known_history)
+            return self.known_history()
         return info.context.load.all(
             rows.events_by_transaction, *self._place, build=TransactionEvent.of
         )
