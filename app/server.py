@@ -7,24 +7,29 @@
 /health/ready    200 while it can serve; else 503 with a word for why: "database unreachable", or
                  "busy" where the database answers but all reading connections have been taken for
                  two seconds: others should be asked meanwhile
+/metrics         counts for Prometheus, if there is a token to read them with
 
 A server that was told to stop needs no word for it: it takes no connection any more.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from app.api import bulk, graphiql
 from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
 from app.api.http import GraphQLEndpoint
+from app.api.metrics import CONTENT_TYPE, exposition
 from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
@@ -33,6 +38,22 @@ from app.store.identity import Principal
 from app.store.writer import Writer
 
 GRAPHQL_SCHEMA = schema._schema  # noqa: SLF001  strawberry offers no other way
+
+
+class Application(Starlette):
+    """Starlette, but that requests for the API take the shortest way to it."""
+
+    def __init__(
+        self, endpoint: GraphQLEndpoint, routes: Sequence[BaseRoute] = (), **more: Any
+    ) -> None:
+        super().__init__(routes=[Route("/graphql", endpoint, methods=None), *routes], **more)
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/graphql":
+            await self._endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(slots=True)
@@ -70,16 +91,22 @@ class Server:
             await self.writer.stop()
             await self.database.close()
 
-    def application(self) -> Starlette:
+    def application(self) -> Application:
         """The ASGI application."""
-        return Starlette(
+        endpoint = self._endpoint()
+
+        async def metrics(request: Request) -> Response:
+            return self._metrics(request, endpoint)
+
+        return Application(
+            endpoint,
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
-                Route("/graphql", self._endpoint(), methods=None),
                 Route(bulk.PATH, self._bulk_endpoint(), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
+                Route("/metrics", metrics),
             ],
             lifespan=self.running,
         )
@@ -111,13 +138,19 @@ class Server:
             step_seconds=self.settings.execution_seconds,
         )
 
-    @asynccontextmanager
-    async def _open_context(self, principal: Principal, request_id: str) -> AsyncIterator[Context]:
-        context = Context(principal, request_id, self.database, self.writer)
-        try:
-            yield context
-        finally:
-            await context.close()
+    def _open_context(self, principal: Principal, request_id: str) -> Context:
+        return Context(principal, request_id, self.database, self.writer)
+
+    def _metrics(self, request: Request, endpoint: GraphQLEndpoint) -> Response:
+        token = self.settings.metrics_token
+        if token is None:
+            return PlainTextResponse("Set LEDGERS_METRICS_TOKEN to have metrics.\n", 404)
+        expected = f"Bearer {token.get_secret_value()}"
+        given = request.headers.get("authorization", "")
+        if not compare_digest(given.encode(), expected.encode()):
+            return PlainTextResponse("", 401, {"WWW-Authenticate": "Bearer"})
+        others = {"ledgers_batches_total": ("Commits that the writer began.", self.writer.batches)}
+        return Response(exposition(endpoint.counts, others), media_type=CONTENT_TYPE)
 
     async def _ready(self, _: Request) -> Response:
         try:

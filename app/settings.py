@@ -50,6 +50,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important events that are logged."
     )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token with which /metrics may be read; without it there are none.",
+    )
 
     api_key: SecretStr | None = Field(
         default=None, description="The API key that `ledgers import` sends."

@@ -1,7 +1,8 @@
 """Enumerations of the API. Their values are the words that the store keeps."""
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import strawberry
 
@@ -11,10 +12,21 @@ def value(word: str, description: str) -> Any:
     return strawberry.enum_value(word, description=description)
 
 
+E = TypeVar("E", bound=Enum)
+
+
+def by_word(kind: type[E]) -> Mapping[str, E]:
+    """The members by their words; a quicker way than to call the enumeration."""
+    return {member.value: member for member in kind}
+
+
 @strawberry.enum(description="A side of an entry; also the side on which an account grows.")
 class Direction(Enum):
     DEBIT = value("debit", description="The left side.")
     CREDIT = value("credit", description="The right side.")
+
+
+DIRECTIONS = by_word(Direction)
 
 
 @strawberry.enum(

@@ -32,10 +32,10 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 import orjson
@@ -53,10 +53,12 @@ from app.api.errors import (
     report,
     report_fault,
 )
+from app.api.metrics import RequestCounts
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 REQUEST_ERROR_STATUS = {GRAPHQL_RESPONSE: 400, JSON: 200}
+CONTENT_TYPE = {media: f"{media}; charset=utf-8".encode() for media in (GRAPHQL_RESPONSE, JSON)}
 STATUS = {
     Code.BAD_REQUEST: 400,
     Code.METHOD_NOT_ALLOWED: 405,
@@ -109,8 +111,7 @@ class OpenContext(Protocol):
     ) -> AbstractAsyncContextManager[object]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """What the client asks for."""
 
     query: str
@@ -134,15 +135,14 @@ class Exchange:
     road: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A response before it is JSON."""
 
     status: int
     errors: list[dict[str, Any]]
     data: dict[str, Any] | None = None
     has_data: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class GraphQLEndpoint:
@@ -162,6 +162,7 @@ class GraphQLEndpoint:
         self._open_context = open_context
         self._max_body_bytes = max_body_bytes
         self._execution_seconds = execution_seconds
+        self.counts = RequestCounts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -172,16 +173,16 @@ class GraphQLEndpoint:
         except asyncio.CancelledError:
             if not exchange.hung_up:
                 raise
-            _log(Answer(HUNG_UP_STATUS, []), exchange, time.perf_counter() - started)
+            self._tell(Answer(HUNG_UP_STATUS, []), exchange, time.perf_counter() - started)
             return
         try:
             body = _encoded(answer)
         except Exception as fault:  # noqa: BLE001 (a scalar's output that JSON cannot hold)
             answer = _fault(fault, exchange)
             body = _encoded(answer)
-        _log(answer, exchange, time.perf_counter() - started)
+        self._tell(answer, exchange, time.perf_counter() - started)
         response_headers = [
-            (b"content-type", f"{exchange.media}; charset=utf-8".encode()),
+            (b"content-type", CONTENT_TYPE[exchange.media]),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             (b"x-request-id", exchange.request_id.encode()),
@@ -196,6 +197,22 @@ class GraphQLEndpoint:
             }
         )
         await send({"type": "http.response.body", "body": body})
+
+    def _tell(self, answer: Answer, exchange: Exchange, seconds: float) -> None:
+        operation = exchange.operation.type.value if exchange.operation else None
+        self.counts.add(operation, exchange.road, answer.status, seconds)
+        name = exchange.operation.name if exchange.operation else None
+        codes = dict.fromkeys(error["extensions"]["code"] for error in answer.errors)
+        log.info(
+            "request",
+            request_id=exchange.request_id,
+            operation=operation,
+            name=name[:MAX_LOGGED_NAME] if name else None,
+            status=answer.status,
+            road=exchange.road,
+            errors=[str(code) for code in codes][:MAX_LOGGED_CODES],
+            duration_ms=round(seconds * 1000, 2),
+        )
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Headers, exchange: Exchange
@@ -547,18 +564,3 @@ def _encoded(answer: Answer) -> bytes:
     except TypeError:
         # Integers past 64 bits, and depths past 254 levels, are JSON nonetheless.
         return json.dumps(body, allow_nan=False).encode()
-
-
-def _log(answer: Answer, exchange: Exchange, seconds: float) -> None:
-    operation = exchange.operation
-    codes = dict.fromkeys(error["extensions"]["code"] for error in answer.errors)
-    log.info(
-        "request",
-        request_id=exchange.request_id,
-        operation=operation.type.value if operation else None,
-        name=operation.name[:MAX_LOGGED_NAME] if operation and operation.name else None,
-        status=answer.status,
-        road=exchange.road,
-        errors=[str(code) for code in codes][:MAX_LOGGED_CODES],
-        duration_ms=round(seconds * 1000, 2),
-    )

@@ -1,6 +1,7 @@
 """Posting, settling and voiding: the mutations that go down to the writer."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -446,14 +447,30 @@ def _settle_line(index: int, line: SettleEntryInput) -> commands.SettleLine:
 
 def _transaction(recorded: Recorded) -> Transaction:
     """The transaction as it was just recorded, without reading it back."""
+    transaction = Transaction.of(_row(recorded), known_key=recorded.event.idempotency_key)
+    transaction.known_entries = partial(_entries, recorded)
+    transaction.known_history = partial(_history, recorded)
+    return transaction
+
+
+def _history(recorded: Recorded) -> list[TransactionEvent]:
     event = recorded.event
-    transaction = Transaction.of(_row(recorded), known_key=event.idempotency_key)
-    made = rows.EventRow(
-        event.number, event.kind.value, event.idempotency_key, event.description, event.recorded_at
-    )
-    transaction.known_history = [TransactionEvent.of(made)]
+    return [
+        TransactionEvent.of(
+            rows.EventRow(
+                event.number,
+                event.kind.value,
+                event.idempotency_key,
+                event.description,
+                event.recorded_at,
+            )
+        )
+    ]
+
+
+def _entries(recorded: Recorded, transaction: Transaction) -> list[Entry]:
     accounts = {account.account_id: account for account in recorded.accounts}
-    entries = transaction.known_entries = []
+    entries = []
     for entry in recorded.entries:
         account, after = accounts[entry.account_id], entry.balances_after
         entries.append(
@@ -481,7 +498,7 @@ def _transaction(recorded: Recorded) -> Transaction:
                 transaction,
             )
         )
-    return transaction
+    return entries
 
 
 def _row(recorded: Recorded) -> rows.TransactionRow:

@@ -34,7 +34,7 @@ from app.ledger.commands import Command, EntryDraft, PostTransaction
 from app.ledger.posting import Decision, Recorded
 from app.ledger.transactions import Entry, Event, EventKind, Transaction, TransactionStatus
 from app.logs import configure_logs
-from app.server import Server
+from app.server import Application, Server
 from app.settings import Settings
 from app.store.database import Connection
 from app.store.writer import Writer
@@ -247,7 +247,7 @@ def noop() -> Starlette:
         max_body_bytes=settings.max_body_bytes,
         execution_seconds=settings.execution_seconds,
     )
-    return Starlette(routes=[Route("/graphql", endpoint, methods=None)])
+    return Application(endpoint)
 
 
 def starlette() -> Starlette:
