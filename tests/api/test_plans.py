@@ -1295,6 +1295,14 @@ class Odd:
         return [*value.items, -1 if value.number is None else value.number]
 
     @strawberry.field
+    def large(self) -> int:
+        return 2**31
+
+    @strawberry.field
+    def told(self, value: Loose) -> str:
+        return repr(value)
+
+    @strawberry.field
     def pick(self, by: small_schema.Selector) -> str:
         return repr(by)
 
@@ -1330,6 +1338,10 @@ ODD = [
     ("query ($v: Selector!) { odd { pick(by: $v) } }", {"v": {"name": None}}),
     ("query ($v: Selector!) { odd { pick(by: $v) } }", {"v": {"name": "b"}}),
     ("{ odd { path } }", {}),
+    ("{ odd { large } }", {}),
+    ("query ($v: Loose!) { odd { told(value: $v) } }", {"v": {"items": [None], "number": 1}}),
+    ("query ($v: Loose!) { odd { told(value: $v) } }", {"v": {"items": None, "number": 1}}),
+    ("query ($v: Loose!) { odd { told(value: $v) } }", {"v": {"items": [1], "number": None}}),
     ("mutation { give(value: {}) }", {}),
     ("mutation ($n: Int) { a: give(value: {number: $n}) b: give(value: {number: 1}) }", {}),
 ]
