@@ -8,7 +8,6 @@ and more barely notice. Whichever the size, postings go to a server that was jus
 
 import random
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from tests.benchmarks.measuring import Group, NotMeasured, Ratio, Sample, Varian
 from tests.benchmarks.posting_measures import POST, SUCCESS, posting, random_pairs
 from tests.benchmarks.stage import (
     ACCOUNTS,
+    SERVE,
     Postgres,
     Stage,
     drive,
@@ -88,8 +88,7 @@ class Book:
     @contextmanager
     def served(self, url: str) -> Iterator[Stage]:
         """A server of its own on the book, or on a copy of it."""
-        command = [sys.executable, "-m", "app.cli", "serve", "--no-demo"]
-        with serving(self.postgres, url, command) as server:
+        with serving(self.postgres, url, SERVE) as server:
             yield replace(self.made, postgres=self.postgres, database_url=url, server=server)
 
     def post(self, seconds: float) -> Sample:

@@ -142,7 +142,7 @@ class Stage:
                 self.account_ids += [account["id"] for account in made["accounts"]]
         # Autovacuum does so within a minute or two, which would be in the middle of some round.
         with psycopg.connect(self.database_url) as connection:
-            connection.execute("ANALYZE")
+            connection.execute("ANALYZE accounts")
 
     def count_transactions(self) -> int:
         with psycopg.connect(self.database_url) as connection:
@@ -228,7 +228,7 @@ def set_up_lines(postgres: Postgres) -> Iterator[str]:
         f" {platform.machine()}, python {platform.python_version()}, PostgreSQL {version}"
     )
     yield f"PostgreSQL: {', '.join(shown)}; over its unix socket, for pgbench and for us"
-    yield "the tables are analyzed once the accounts are made, as autovacuum does a little later"
+    yield "the table of accounts is analyzed once it is filled, as autovacuum does a little later"
     yield (
         "client, server and PostgreSQL share the cores; requests over 127.0.0.1, one at a time on"
         " each connection; the server logs each request to a file, as it does by default"
