@@ -11,6 +11,7 @@ from app.api.enums import TransactionEventKind, TransactionStatus
 from app.api.ids import TRANSACTION, encode
 from app.api.nodes import Node
 from app.api.scalars import JSON, DateTime, Sequence, moment
+from app.api.templates import TransactionTemplate
 from app.store import rows
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Transaction(Node):
     known_entries: strawberry.Private[Items[Entry] | None] = None
     known_key: strawberry.Private[str | None] = None
     known_history: strawberry.Private[Items[TransactionEvent] | None] = None
+    known_template: strawberry.Private[rows.TemplateUseRow | None] = None
 
     @classmethod
     def of(cls, row: rows.TransactionRow, known_key: str | None = None) -> "Transaction":
@@ -99,6 +101,29 @@ class Transaction(Node):
             return list(self.known_history)
         return info.context.load.all(
             rows.events_by_transaction, *self._place, build=TransactionEvent.of
+        )
+
+    @strawberry.field(
+        description="The template that it was made from, in the version used; or null."
+    )
+    def template(self, info: Info) -> TransactionTemplate | None:
+        if self.known_template is not None:
+            return TransactionTemplate.of_use(self.known_template)
+        return info.context.load.one(
+            rows.template_uses_by_transaction, *self._place, build=TransactionTemplate.of_use
+        )
+
+    @strawberry.field(
+        description=(
+            "The parameters that its template was used with, all of them, each as a text; null"
+            " without a template."
+        )
+    )
+    def template_params(self, info: Info) -> JSON | None:
+        if self.known_template is not None:
+            return JSON(self.known_template.params)
+        return info.context.load.one(
+            rows.template_uses_by_transaction, *self._place, build=lambda use: JSON(use.params)
         )
 
     @property

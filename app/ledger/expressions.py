@@ -185,7 +185,7 @@ _OPERATORS: Mapping[str, tuple[Callable[..., int], int]] = MappingProxyType(
 
 
 class _Reader:
-    """Reads one word or sign ahead (`kind`, `word`, `position`) and writes steps as operands complete."""
+    """Looks one word ahead (`kind`, `word`, `position`); writes steps as operands complete."""
 
     def __init__(self, text: str) -> None:
         self.steps: list[Number | Name | Apply] = []
