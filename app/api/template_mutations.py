@@ -327,7 +327,7 @@ async def _expand(
     entries, places = templates.entries_of(
         expansion, {name: account_id for name, account_id in found.items() if account_id}
     )
-    use = templates.TemplateUse(template.template_id, template.version, expansion.params)
+    use = templates.TemplateUse(template.version, expansion.params)
     return replace(command, entries=entries, places=places, use=use), template
 
 

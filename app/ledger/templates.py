@@ -267,7 +267,6 @@ class CreateTemplate:
 class TemplateUse:
     """The version of a template that a posting is made from, and its parameters, all as texts."""
 
-    template_id: UUID
     version: int
     params: Mapping[str, str]
 

@@ -70,6 +70,8 @@ class Transfer(PostTransaction):
         match path:
             case (first, "entries", index, "accountId"):
                 return (first, ("from", "to")[int(index)])
+            case (first, "entries"):  # unbalanced, for they are of two currencies
+                return (first, "to")
             case (first, "entries", *_):
                 return (first, "amount")
         return path

@@ -246,7 +246,8 @@ template_uses_by_transaction = Lookup(
         transaction_templates,
         and_(
             transaction_templates.c.organization_id == template_uses.c.organization_id,
-            transaction_templates.c.template_id == template_uses.c.template_id,
+            transaction_templates.c.ledger_id == template_uses.c.ledger_id,
+            transaction_templates.c.code == template_uses.c.code,
             transaction_templates.c.version == template_uses.c.version,
         ),
     ),

@@ -434,7 +434,7 @@ class TransactionTemplate(SQLModel, table=True):
             ["ledgers.organization_id", "ledgers.ledger_id"],
             name="transaction_templates_ledger",
         ),
-        # How a template is found, and a ledger's templates in order of code.
+        # How a template is found, and a ledger's templates in order of code; uses refer to it.
         Index(
             "transaction_templates_code",
             "organization_id",
@@ -471,10 +471,11 @@ class TemplateUse(SQLModel, table=True):
             name="template_uses_transaction",
         ),
         ForeignKeyConstraint(
-            ["organization_id", "template_id", "version"],
+            ["organization_id", "ledger_id", "code", "version"],
             [
                 "transaction_templates.organization_id",
-                "transaction_templates.template_id",
+                "transaction_templates.ledger_id",
+                "transaction_templates.code",
                 "transaction_templates.version",
             ],
             name="template_uses_template",
@@ -484,7 +485,7 @@ class TemplateUse(SQLModel, table=True):
     organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
     ledger_id: UUID = Field(sa_type=Uuid, primary_key=True)
     transaction_sequence: int = Field(sa_type=BigInteger, primary_key=True)
-    template_id: UUID = Field(sa_type=Uuid)
+    code: str = Field(sa_type=Text)
     version: int = Field(sa_type=Integer)
     params: dict[str, Any] = Field(sa_type=JSONB)  # all of them, defaults too, as texts
 

@@ -9,14 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, literal_column, select, update
 
 from app.ledger.accounts import Scope
 from app.ledger.refusals import AccountNotFound, LedgerArchived, TemplateNotFound, ValidationFailed
 from app.ledger.templates import MAX_VERSIONS, CreateTemplate, PostFromTemplate
 from app.ledger.transactions import Transaction
 from app.store.administration import among, bound, lock_ledger
-from app.store.arrays import arrays, json, number, uuid
+from app.store.arrays import arrays, json, number, text, uuid
 from app.store.database import Connection, sql, tenancy
 from app.store.pipeline import Statement, numbered
 from app.store.reading import of_organization
@@ -85,14 +85,14 @@ def uses(made: Sequence[tuple[PostFromTemplate, Transaction]]) -> list[Statement
             transaction.organization_id,
             transaction.ledger_id,
             transaction.sequence,
-            command.use.template_id,
+            command.code,
             command.use.version,
             command.use.params,
         )
         for command, transaction in made
         if command.use is not None
     ]
-    return [(_INSERT_USES, arrays((uuid, uuid, number, uuid, number, json), rows))] if rows else []
+    return [(_INSERT_USES, arrays((uuid, uuid, number, text, number, json), rows))] if rows else []
 
 
 async def _newest(
@@ -161,7 +161,7 @@ _NEWEST = sql(
     select(*_columns)
     .where(of_organization(transaction_templates), _of_ledger(transaction_templates), _this_code)
     .order_by(transaction_templates.c.version.desc())
-    .limit(1)
+    .limit(literal_column("1"))
 )
 _KNOWN_ACCOUNTS = sql(
     select(accounts.c.account_id).where(
@@ -169,7 +169,7 @@ _KNOWN_ACCOUNTS = sql(
     )
 )
 _INSERT_USES = numbered("""
-    INSERT INTO template_uses (organization_id, ledger_id, transaction_sequence, template_id,
-        version, params)
-    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::uuid[], %s::int4[], %s::jsonb[])
+    INSERT INTO template_uses (organization_id, ledger_id, transaction_sequence, code, version,
+        params)
+    SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::text[], %s::int4[], %s::jsonb[])
 """)

@@ -57,7 +57,7 @@ def upgrade() -> None:
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("ledger_id", sa.Uuid(), nullable=False),
         sa.Column("transaction_sequence", sa.BigInteger(), nullable=False),
-        sa.Column("template_id", sa.Uuid(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("params", postgresql.JSONB(), nullable=False),
         sa.PrimaryKeyConstraint(
@@ -69,10 +69,11 @@ def upgrade() -> None:
             name="template_uses_transaction",
         ),
         sa.ForeignKeyConstraint(
-            ["organization_id", "template_id", "version"],
+            ["organization_id", "ledger_id", "code", "version"],
             [
                 "transaction_templates.organization_id",
-                "transaction_templates.template_id",
+                "transaction_templates.ledger_id",
+                "transaction_templates.code",
                 "transaction_templates.version",
             ],
             name="template_uses_template",
