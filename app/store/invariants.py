@@ -562,7 +562,8 @@ TEMPLATES = Pass(
         SELECT p.*, l.ledger_id IS NULL AS homeless
         FROM (
             SELECT *, lag(version, 1, 0) OVER past AS before,
-                lag(template_id) OVER past AS template_before
+                lag(template_id) OVER past AS template_before,
+                lead(version) OVER past AS next
             FROM transaction_templates
             WINDOW past AS (
                 PARTITION BY organization_id, ledger_id, code COLLATE "C" ORDER BY version
@@ -576,8 +577,9 @@ TEMPLATES = Pass(
         Check(
             4,
             "TEMPLATE_VERSIONS_BROKEN",
-            "version <> before + 1 OR template_id <> template_before",
-            "concat('it follows version ', before)",
+            "version <> before + 1 OR template_id <> template_before"
+            " OR (superseded_at IS NULL) <> (next IS NULL)",
+            "concat('it follows version ', before, ' and is followed by ', coalesce(next, 0))",
         ),
     ),
 )

@@ -226,13 +226,7 @@ templates_by_version = Lookup(
         transaction_templates.c.version,
     ),
 )
-_newer = transaction_templates.alias("newer")
-_newest = ~exists().where(
-    _newer.c.organization_id == transaction_templates.c.organization_id,
-    _newer.c.ledger_id == transaction_templates.c.ledger_id,
-    _newer.c.code == transaction_templates.c.code,
-    _newer.c.version > transaction_templates.c.version,
-)
+_newest = transaction_templates.c.superseded_at.is_(None)
 newest_templates_by_code = Lookup(
     TemplateRow,
     _template.where(_newest),

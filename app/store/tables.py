@@ -421,7 +421,7 @@ class Entry(SQLModel, table=True):
 
 
 class TransactionTemplate(SQLModel, table=True):
-    """One version of a transaction template. Append-only, but for its archiving.
+    """One version of a transaction template. Append-only, but for how it ends.
 
     `template_id` is of a code in its ledger; what the version says is `definition`, read and
     written by `app.ledger.templates` alone.
@@ -434,7 +434,7 @@ class TransactionTemplate(SQLModel, table=True):
             ["ledgers.organization_id", "ledgers.ledger_id"],
             name="transaction_templates_ledger",
         ),
-        # How a template is found, and a ledger's templates in order of code; uses refer to it.
+        # How a version is found; uses refer to it.
         Index(
             "transaction_templates_code",
             "organization_id",
@@ -442,6 +442,15 @@ class TransactionTemplate(SQLModel, table=True):
             "code",
             "version",
             unique=True,
+        ),
+        # The newest version of each code, in order of code.
+        Index(
+            "transaction_templates_newest",
+            "organization_id",
+            "ledger_id",
+            "code",
+            unique=True,
+            postgresql_where=text("superseded_at IS NULL"),
         ),
         CheckConstraint("version >= 1", name="version"),
     )
@@ -454,6 +463,7 @@ class TransactionTemplate(SQLModel, table=True):
     description: str | None = Field(sa_type=Text)
     definition: dict[str, Any] = Field(sa_type=JSONB)
     created_at: datetime = Field(sa_type=Moment)
+    superseded_at: datetime | None = Field(sa_type=Moment)  # by the next version
     archived_at: datetime | None = Field(sa_type=Moment)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from sqlalchemy import bindparam, func, insert, literal_column, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from app.ledger.accounts import Scope
 from app.ledger.refusals import AccountNotFound, LedgerArchived, TemplateNotFound, ValidationFailed
@@ -46,6 +46,7 @@ async def create_template(connection: Connection, command: CreateTemplate) -> Te
             raise ValidationFailed(
                 message=f"A template has at most {MAX_VERSIONS} versions.", path=("input", "code")
             )
+        await connection.execute(_SUPERSEDE, {"id": newest.template_id, **tenancy(scope)})
     cursor = await connection.execute(
         _INSERT,
         {
@@ -157,11 +158,23 @@ _ARCHIVE = sql(
     )
     .values(archived_at=func.clock_timestamp())
 )
+_SUPERSEDE = sql(
+    update(transaction_templates)
+    .where(
+        of_organization(transaction_templates),
+        transaction_templates.c.template_id
+        == bindparam("id", type_=transaction_templates.c.template_id.type),
+        transaction_templates.c.superseded_at.is_(None),
+    )
+    .values(superseded_at=func.clock_timestamp())
+)
 _NEWEST = sql(
-    select(*_columns)
-    .where(of_organization(transaction_templates), _of_ledger(transaction_templates), _this_code)
-    .order_by(transaction_templates.c.version.desc())
-    .limit(literal_column("1"))
+    select(*_columns).where(
+        of_organization(transaction_templates),
+        _of_ledger(transaction_templates),
+        _this_code,
+        transaction_templates.c.superseded_at.is_(None),
+    )
 )
 _KNOWN_ACCOUNTS = sql(
     select(accounts.c.account_id).where(

@@ -361,8 +361,9 @@ FILL = """
         CROSS JOIN generate_series(1, 2) line
     WHERE a.place = (t.sequence % 30) * 2 + line - 1 AND t.external_id LIKE 'x%';
     INSERT INTO transaction_templates (organization_id, template_id, version, ledger_id, code,
-        definition, created_at)
-    SELECT c.organization_id, c.template_id, version, c.ledger_id, c.code, '{}', now()
+        definition, created_at, superseded_at)
+    SELECT c.organization_id, c.template_id, version, c.ledger_id, c.code, '{}', now(),
+        CASE WHEN version < 4 THEN now() END
     FROM (SELECT organization_id, ledger_id, gen_random_uuid() AS template_id, 'code' || n AS code
             FROM ledgers, generate_series(1, 300) n WHERE last_sequence = 0) c
         CROSS JOIN generate_series(1, 4) version;

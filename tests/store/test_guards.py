@@ -136,6 +136,7 @@ GRANTED = {
         "ledgers.metadata",
         "ledgers.name",
         "transaction_templates.archived_at",
+        "transaction_templates.superseded_at",
         "transactions.posted_at",
         "transactions.status",
         "transactions.voided_at",

@@ -1,6 +1,6 @@
 """Transaction templates, and which transactions were made from them.
 
-Both tables are append-only, as what was recorded is; a template may be archived.
+Both tables are append-only, as what was recorded is; a template may be superseded and archived.
 """
 
 from collections.abc import Sequence
@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("definition", postgresql.JSONB(), nullable=False),
         sa.Column("created_at", moment, nullable=False),
+        sa.Column("superseded_at", moment, nullable=True),
         sa.Column("archived_at", moment, nullable=True),
         sa.PrimaryKeyConstraint(
             "organization_id", "template_id", "version", name="transaction_templates_pkey"
@@ -51,6 +52,13 @@ def upgrade() -> None:
         "transaction_templates",
         ["organization_id", "ledger_id", "code", "version"],
         unique=True,
+    )
+    op.create_index(
+        "transaction_templates_newest",
+        "transaction_templates",
+        ["organization_id", "ledger_id", "code"],
+        unique=True,
+        postgresql_where=sa.text("superseded_at IS NULL"),
     )
     op.create_table(
         "template_uses",
@@ -87,4 +95,4 @@ def upgrade() -> None:
         op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {table}_stay")
         op.execute(f"GRANT SELECT ON {table} TO ledgers_app, ledgers_reader")
         op.execute(f"GRANT INSERT ON {table} TO ledgers_app")
-    op.execute("GRANT UPDATE (archived_at) ON transaction_templates TO ledgers_app")
+    op.execute("GRANT UPDATE (superseded_at, archived_at) ON transaction_templates TO ledgers_app")
