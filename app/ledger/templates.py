@@ -45,7 +45,6 @@ from app.ledger.refusals import AccountNotFound, Path, Refusal, ValidationFailed
 MAX_PARAMETERS = 50
 MAX_VALUES = 50
 MAX_TEMPLATE_ENTRIES = 100
-MAX_VERSIONS = 1000
 
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _PLACE = re.compile(r"\{([^{}]*)\}")

@@ -12,8 +12,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import bindparam, func, insert, select, update
 
 from app.ledger.accounts import Scope
-from app.ledger.refusals import AccountNotFound, LedgerArchived, TemplateNotFound, ValidationFailed
-from app.ledger.templates import MAX_VERSIONS, CreateTemplate, PostFromTemplate
+from app.ledger.refusals import AccountNotFound, LedgerArchived, TemplateNotFound
+from app.ledger.templates import CreateTemplate, PostFromTemplate
 from app.ledger.transactions import Transaction
 from app.store.administration import among, bound, lock_ledger
 from app.store.arrays import arrays, json, number, text, uuid
@@ -29,7 +29,7 @@ _columns = [transaction_templates.c[name] for name in TemplateRow._fields]
 async def create_template(connection: Connection, command: CreateTemplate) -> TemplateRow:
     """Make the next version of a code; what the newest one says already makes none.
 
-    Raises LedgerNotFound, LedgerArchived, AccountNotFound, ValidationFailed.
+    Raises LedgerNotFound, LedgerArchived, AccountNotFound.
     """
     scope = command.scope
     ledger = await lock_ledger(connection, scope, command.ledger_id)
@@ -42,10 +42,6 @@ async def create_template(connection: Connection, command: CreateTemplate) -> Te
         same = (newest.description, newest.definition) == (command.description, definition)
         if same and newest.archived_at is None:
             return newest
-        if newest.version == MAX_VERSIONS:
-            raise ValidationFailed(
-                message=f"A template has at most {MAX_VERSIONS} versions.", path=("input", "code")
-            )
         await connection.execute(_SUPERSEDE, {"id": newest.template_id, **tenancy(scope)})
     cursor = await connection.execute(
         _INSERT,

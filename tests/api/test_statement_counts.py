@@ -238,6 +238,7 @@ MUTATIONS: dict[str, tuple[str, int]] = {
     "answer alone": ("{ transaction { id status sequence idempotencyKey } replayed }", 0),
     "lines": ("{ transaction { entries { id amount balancesAfter { version } } } }", 0),
     "accounts of the lines": ("{ transaction { entries { account { id } } } }", 1),
+    "template and parameters": ("{ transaction { template { code } templateParams } }", 1),
     "history and ledger": ("{ transaction { history { kind } ledger { id } } }", 1),
 }
 
@@ -260,6 +261,36 @@ async def test_numbers_of_a_posting(books: Books, statements: list[str]) -> None
         assert result
         counts[name] = len(statements)
     assert counts == {name: number for name, (_, number) in MUTATIONS.items()}
+
+
+async def test_numbers_of_a_template(books: Books, statements: list[str]) -> None:
+    """A use reads the template, and the accounts that it names by external id; no more."""
+    made = await books.api.answer(
+        "mutation ($input: CreateTransactionTemplateInput!) { createTransactionTemplate("
+        "input: $input) { ... on CreateTransactionTemplateSuccess { template { code } } } }",
+        ledgerId=books.ids["l"],
+        code="pay",
+        parameters=[{"name": "of", "kind": "TEXT", "default": "x"}],
+        entries=[
+            {"direction": "DEBIT", "amount": "5", "accountId": books.ids["a"]},
+            {"direction": "CREDIT", "amount": "2", "accountExternalId": "{of}"},
+            {"direction": "CREDIT", "amount": "3", "accountExternalId": "{of}{of}"},
+        ],
+    )
+    assert made == {"template": {"code": "pay"}}
+    for text in ("x", "xx"):
+        await books.api.account(books.ids["l"], externalId=text)
+    statements.clear()
+    answer = await books.api.answer(
+        "mutation ($input: PostTemplateInput!) { postTemplate(input: $input) {"
+        " ... on PostTemplateSuccess { transaction { entries { amount } template { version }"
+        " templateParams } } } }",
+        ledgerId=books.ids["l"],
+        code="pay",
+        idempotencyKey="pay",
+    )
+    assert answer["transaction"]["template"] == {"version": 1}
+    assert len(statements) == 2
 
 
 async def test_numbers_of_a_batch(books: Books, statements: list[str]) -> None:
