@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from app.ledger.accounts import Mode
 from app.store.identity import Permission
@@ -486,6 +487,22 @@ async def test_sent_at_once_it_is_done_once(orders: Orders) -> None:
     assert sorted(answer["replayed"] for answer in answers) == [False] + [True] * 5
     assert len({answer["transaction"]["id"] for answer in answers}) == 1
     assert {answer["transaction"]["template"]["version"] for answer in answers} == {1}
+
+
+async def test_a_preview_beside_others(orders: Orders, database_url: str) -> None:
+    """Dry runs that share a batch with real uses leave no use of their own, and fail no batch."""
+    with capture_logs() as logs:
+        answers = await asyncio.gather(
+            *(orders.post(idempotencyKey=f"{n}", dryRun=n % 2 == 0) for n in range(12))
+        )
+    assert {answer["__typename"] for answer in answers} == {"PostTemplateSuccess"}
+    assert {event["event"] for event in logs} == {"request"}
+    found = await orders.api.run(
+        "query ($l: ID!) { ledger(id: $l) { transactions { nodes { template { version } } } } }",
+        {"l": orders.ledger},
+    )
+    assert found["ledger"]["transactions"]["nodes"] == [{"template": {"version": 1}}] * 6
+    assert verify(database_url).violations == ()
 
 
 async def test_the_version_asked_for(orders: Orders) -> None:
