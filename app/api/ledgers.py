@@ -21,6 +21,7 @@ from app.api.filters import (
 from app.api.ids import LEDGER, encode
 from app.api.nodes import OPAQUE, Node, of_row
 from app.api.scalars import JSON, Amount, DateTime
+from app.api.templates import TransactionTemplate
 from app.api.transactions import Transaction
 from app.store import rows
 from app.store.history import CurrencyTotals
@@ -118,6 +119,22 @@ class Ledger(Node):
             Entry.of,
             order="sequence",
             conditions=filter.conditions() if filter else (),
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(
+        description="Its transaction templates, the newest version of each, in order of code."
+    )
+    def transaction_templates(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[TransactionTemplate]:
+        return connect(
+            info.context,
+            rows.templates_of_ledger,
+            self.row.ledger_id,
+            TransactionTemplate.of,
+            order="code",
             first=first,
             after=after,
         )

@@ -7,7 +7,9 @@ from app.api.account_mutations import AccountMutations
 from app.api.ledger_mutations import LedgerMutations
 from app.api.queries import Query
 from app.api.scalars import SCALARS
+from app.api.template_mutations import TemplateMutations
 from app.api.transaction_mutations import TransactionMutations
+from app.api.transfer_mutations import TransferMutations
 
 
 @strawberry.type(
@@ -16,7 +18,9 @@ from app.api.transaction_mutations import TransactionMutations
         " fields of one operation run one after another, each committed by itself."
     )
 )
-class Mutation(LedgerMutations, AccountMutations, TransactionMutations):
+class Mutation(
+    LedgerMutations, AccountMutations, TransactionMutations, TransferMutations, TemplateMutations
+):
     pass
 
 

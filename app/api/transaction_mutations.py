@@ -255,7 +255,7 @@ class TransactionMutations:
         command = posting(info.context.scope, input)
         decision = await info.context.writer.write(command)
         await info.context.renew()
-        return await _posted(info, decision)
+        return await posted(info, decision)
 
     @strawberry.mutation(
         description=(
@@ -344,7 +344,7 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
         raise refusal.under("transactions", "0") from None
     await info.context.renew()
     before: dict[UUID, Transaction] = {}
-    shown = await asyncio.gather(*(_posted(info, decision, before) for decision in decisions))
+    shown = await asyncio.gather(*(posted(info, decision, before) for decision in decisions))
     return PostTransactionsSuccess(results=list(shown))
 
 
@@ -356,14 +356,25 @@ async def _post_apart(info: Info, items: list[PostTransactionInput]) -> list[Any
             return render(refusal.under("transactions", str(index)))
 
     async def show(answer: Decision | UserError) -> PostTransactionSuccess | UserError:
-        return answer if isinstance(answer, UserError) else await _posted(info, answer)
+        return answer if isinstance(answer, UserError) else await posted(info, answer)
 
     answers = await asyncio.gather(*(post(index, item) for index, item in enumerate(items)))
     await info.context.renew()
     return list(await asyncio.gather(*map(show, answers)))
 
 
-async def _posted(
+async def derive(info: Info, command: commands.PostTransaction) -> PostTransactionSuccess:
+    """Record a posting that was made of another input. Raises its refusals in terms of that."""
+    try:
+        decision = await info.context.writer.write(command)
+    except refusals.Refusal as refusal:
+        refusal.path = command.placed(refusal.path)
+        raise
+    await info.context.renew()
+    return await posted(info, decision)
+
+
+async def posted(
     info: Info, decision: Decision, before: dict[UUID, Transaction] | None = None
 ) -> PostTransactionSuccess:
     """Show what was decided, when nothing of the operation is left to be decided.

@@ -11,6 +11,7 @@ from app.api.enums import TransactionEventKind, TransactionStatus, by_word
 from app.api.ids import TRANSACTION, encode
 from app.api.nodes import OPAQUE, Node, of_row
 from app.api.scalars import JSON, DateTime, Sequence
+from app.api.templates import TransactionTemplate
 from app.store import rows
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Transaction(Node):
     known_entries: strawberry.Private[Callable[["Transaction"], list[Entry]] | None] = None
     known_key: strawberry.Private[str | None] = None
     known_history: strawberry.Private[Callable[[], list[TransactionEvent]] | None] = None
+    known_template: strawberry.Private[rows.TemplateUseRow | None] = None
 
     id: strawberry.ID = of_row(lambda row: encode(TRANSACTION, row.transaction_id), OPAQUE)
     sequence: Sequence = of_row(
@@ -90,6 +92,29 @@ class Transaction(Node):
             return self.known_history()
         return info.context.load.all(
             rows.events_by_transaction, *self._place, build=TransactionEvent.of
+        )
+
+    @strawberry.field(
+        description="The template that it was made from, in the version used; or null."
+    )
+    def template(self, info: Info) -> TransactionTemplate | None:
+        if self.known_template is not None:
+            return TransactionTemplate.of_use(self.known_template)
+        return info.context.load.one(
+            rows.template_uses_by_transaction, *self._place, build=TransactionTemplate.of_use
+        )
+
+    @strawberry.field(
+        description=(
+            "The parameters that its template was used with, all of them, each as a text; null"
+            " without a template."
+        )
+    )
+    def template_params(self, info: Info) -> JSON | None:
+        if self.known_template is not None:
+            return JSON(self.known_template.params)
+        return info.context.load.one(
+            rows.template_uses_by_transaction, *self._place, build=lambda use: JSON(use.params)
         )
 
     @property
