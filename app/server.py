@@ -30,6 +30,7 @@ from app.api.schema import schema
 from app.settings import Settings
 from app.store.database import Database
 from app.store.identity import Principal
+from app.store.totals import RollUp
 from app.store.writer import Writer
 
 
@@ -40,6 +41,7 @@ class Server:
     settings: Settings
     url: str
     database: Database = field(init=False)
+    roll_up: RollUp = field(init=False)
     writer: Writer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,8 +50,12 @@ class Server:
             pool_size=self.settings.pool_size,
             statement_seconds=self.settings.execution_seconds,
         )
+        self.roll_up = RollUp(self.database)
         self.writer = Writer(
-            self.database, self.settings.max_batch_entries, self.settings.max_waiting_entries
+            self.database,
+            self.settings.max_batch_entries,
+            self.settings.max_waiting_entries,
+            on_written=self.roll_up.hint,
         )
 
     @asynccontextmanager
@@ -58,9 +64,11 @@ class Server:
         try:
             await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
             self.writer.start()
+            self.roll_up.start()
             yield
         finally:
             await self.writer.stop()
+            await self.roll_up.stop()
             await self.database.close()
 
     def application(self) -> Starlette:

@@ -66,7 +66,10 @@ class Permission(Enum):
     WRITE = value("write", description="Post, settle and void; open and change accounts.")
     ADMIN = value(
         "admin",
-        description="Open, change and archive ledgers; freeze, unfreeze and close accounts.",
+        description=(
+            "Open, change and archive ledgers, close and reopen their periods; freeze, unfreeze and"
+            " close accounts."
+        ),
     )
 
 
@@ -92,6 +95,20 @@ class AccountOrderField(Enum):
 class TransactionOrderField(Enum):
     SEQUENCE = value("sequence", description="Commit order.")
     EFFECTIVE_AT = value("effective_at", description="When it happened in the world.")
+
+
+@strawberry.enum(description="What entries can be ordered by.")
+class EntryOrderField(Enum):
+    SEQUENCE = value("sequence", description="The order in which they were recorded.")
+    EFFECTIVE_AT = value(
+        "effective_at", description="When it happened in the world; then as they were recorded."
+    )
+
+
+@strawberry.enum(description="What happened to the closed past of a ledger.")
+class PeriodEventKind(Enum):
+    CLOSED = value("closed", description="It was closed through a later moment.")
+    REOPENED = value("reopened", description="Part of it, or all, was opened again.")
 
 
 @strawberry.enum(description="The length of a step of a balance history, in the given time zone.")
@@ -124,6 +141,9 @@ class ErrorCode(Enum):
     LEDGER_ARCHIVED = value("LEDGER_ARCHIVED", description="The ledger takes no more writes.")
     PENDING_TRANSACTIONS_REMAIN = value(
         "PENDING_TRANSACTIONS_REMAIN", description="The ledger has transactions in flight."
+    )
+    PERIOD_CLOSED = value(
+        "PERIOD_CLOSED", description="It would take effect in a period that is closed."
     )
     ACCOUNT_NOT_FOUND = value("ACCOUNT_NOT_FOUND", description="The ledger has no such account.")
     TRANSACTION_NOT_PENDING = value(

@@ -9,6 +9,7 @@ key stays free for the corrected command.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Self
 from uuid import UUID
 
@@ -106,6 +107,15 @@ class PendingTransactionsRemain(Refusal):
     message: str = "Settle or void the pending transactions first."
     path: Path = ("input", "ledgerId")
     pending_transactions: int
+
+
+@dataclass(eq=False, kw_only=True)
+class PeriodClosed(Refusal):
+    """The entries would take effect in a period of the ledger that is closed."""
+
+    code = "PERIOD_CLOSED"
+    path: Path = ("input", "effectiveAt")
+    closed_through: datetime
 
 
 @dataclass(eq=False, kw_only=True)
@@ -209,6 +219,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     IdempotencyConflict,
     LedgerArchived,
     PendingTransactionsRemain,
+    PeriodClosed,
     AccountNotFound,
     TransactionNotPending,
     EntriesUnbalanced,
