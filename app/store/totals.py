@@ -14,9 +14,9 @@ time, entries of the one span around it, and the entries since the chunk. (As kn
 backdated into that one span, the keys of what was recorded later are passed over one by one.)
 
 Rows follow from the entries alone, which never change. They are added after the entries, a chunk in
-one transaction and chunks in order, by whichever process had the hint that a chunk is full. Two that
-do the same wait for each other at the first row, and the second finds nothing to add. A lost hint
-costs speed until the next one comes, for then all that is missing is added. No posting ever waits.
+one transaction and chunks in order, by whichever process had the hint that a chunk is full. Two
+that do the same wait for each other at the first row, and the second finds nothing to add. A lost
+hint costs speed until the next one comes, for then all that is missing is added. No posting waits.
 """
 
 import asyncio
@@ -75,7 +75,8 @@ def _change(direction: Direction, place: int) -> str:
         for effect, steps in STEPS.items()
         if steps[place]
     )
-    return f"CASE e.direction WHEN '{direction.value}' THEN CASE e.effect {signs} ELSE 0 END ELSE 0 END"
+    amount = f"CASE e.effect {signs} ELSE 0 END"
+    return f"CASE e.direction WHEN '{direction.value}' THEN {amount} ELSE 0 END"
 
 
 TOTALS = tuple(Balances.__dataclass_fields__)
@@ -134,7 +135,8 @@ _ADD_LEVEL = f"""
     SELECT %(organization)s, %(account)s, %(level)s, s.span, %(upto)s, s.latest,
         s.entries + coalesce(before.entries, 0),
         %(level)s > 0
-            AND (coalesce(before.split, false) OR s.entries + coalesce(before.entries, 0) > %(chunk)s),
+            AND (coalesce(before.split, false)
+                OR s.entries + coalesce(before.entries, 0) > %(chunk)s),
         {", ".join(f"s.{name} + coalesce(before.{name}, 0)" for name in TOTALS)}
     FROM sums s
     LEFT JOIN LATERAL (

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from app.store.verify import verify
-from tests.benchmarks import bulk_measures, front_measures, posting_measures
+from tests.benchmarks import bulk_measures, front_measures, posting_measures, time_measures
 from tests.benchmarks.measuring import Group, Ratio, console
 from tests.benchmarks.stage import Stage, running_postgres, running_stage, set_up_lines
 
@@ -23,12 +23,14 @@ class Part:
     quick_seconds: float
     rounds: int
     seconds: float
+    quick: bool = True  # whether it is among those that `--quick` runs unless named
 
 
 PARTS = (
     Part(posting_measures.RATIOS, posting_measures.posting_group, 3, 2, 7, 5),
     Part(front_measures.RATIOS, front_measures.front_group, 3, 2, 7, 4),
     Part(bulk_measures.RATIOS, bulk_measures.bulk_group, 3, 3, 7, 5),
+    Part(time_measures.RATIOS, time_measures.time_group, 3, 2, 5, 4, quick=False),
 )
 
 
@@ -39,7 +41,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(known)}; all if none is given")
     options = parser.parse_args()
-    names = options.names or known
+    names = options.names or [
+        ratio.name for part in PARTS for ratio in part.ratios if part.quick or not options.quick
+    ]
     if unknown := set(names) - set(known):
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(known)}")
 

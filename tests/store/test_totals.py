@@ -5,7 +5,7 @@ Chunks are of three entries here, so that a short history has many, and spans th
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, NamedTuple
@@ -54,6 +54,8 @@ STEPS = st.tuples(
     MOMENTS,
 )
 Step = tuple[str, int, bool, datetime | None]
+PLACES = st.none() | st.tuples(st.integers(0, 100), st.integers(-1, 1))
+Place = tuple[int, int] | None
 
 
 class Line(NamedTuple):
@@ -171,9 +173,13 @@ def fold(lines: Iterable[Line], account_id: UUID) -> PastBalances:
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(steps=st.lists(STEPS, min_size=1, max_size=25), data=st.data())
+@given(
+    steps=st.lists(STEPS, min_size=1, max_size=25),
+    times=st.lists(st.tuples(PLACES, PLACES), min_size=1, max_size=8),
+    moments=st.lists(PLACES, min_size=1, max_size=9),
+)
 async def test_balances_are_the_fold_at_any_two_times(
-    desk: Desk, steps: list[Step], data: st.DataObject
+    desk: Desk, steps: list[Step], times: list[tuple[Place, Place]], moments: list[Place]
 ) -> None:
     """However entries were dated and however far totals are kept, for accounts and for ledgers."""
     book = await desk.open_book()
@@ -181,13 +187,10 @@ async def test_balances_are_the_fold_at_any_two_times(
     lines = await desk.lines(book)
     effective = sorted({line.effective_at for line in lines} | {TODAY, EARLIEST, LATEST})
     recorded = sorted({line.recorded_at for line in lines} | {TODAY, LATEST})
-    times = st.tuples(
-        st.none() | st.sampled_from(effective).flatmap(around),
-        st.none() | st.sampled_from(recorded).flatmap(around),
-    )
-    snapshot = desk.snapshot()
     ids = list(book.accounts.values())
-    for as_of, known_at in data.draw(st.lists(times, min_size=1, max_size=8)):
+    snapshot = desk.snapshot()
+    for asked_effective, asked_recorded in times:
+        as_of, known_at = near(effective, asked_effective), near(recorded, asked_recorded)
         seen = [
             line
             for line in lines
@@ -195,42 +198,29 @@ async def test_balances_are_the_fold_at_any_two_times(
         ]
         folds = {account_id: fold(seen, account_id) for account_id in ids}
         found = await past_balances_by_account(snapshot, ids, as_of, known_at)
-        assert found == {key: past for key, past in folds.items() if past.version}, (
-            as_of,
-            known_at,
-        )
-        trial = await totals_by_currency(snapshot, [book.ledger_id], as_of, known_at)
-        one, two = (past.balances for past in folds.values())
-        assert trial == {
-            book.ledger_id: [
-                CurrencyTotals(
-                    "EUR",
-                    2,
-                    2,
-                    Balances(
-                        one.posted_debits + two.posted_debits,
-                        one.posted_credits + two.posted_credits,
-                        one.pending_debits + two.pending_debits,
-                        one.pending_credits + two.pending_credits,
-                    ),
-                )
-            ]
+        assert found == {account_id: past for account_id, past in folds.items() if past.version}
+        totals = zip(*(astuple(past.balances) for past in folds.values()), strict=True)
+        assert await totals_by_currency(snapshot, [book.ledger_id], as_of, known_at) == {
+            book.ledger_id: [CurrencyTotals("EUR", 2, 2, Balances(*map(sum, totals)))]
         }
-    moments = sorted(data.draw(st.lists(st.sampled_from(effective), min_size=1, max_size=9)))
-    points = await balances_at_each(snapshot, ids, moments)
+    edges = sorted({near(effective, place) or TODAY for place in moments})
+    points = await balances_at_each(snapshot, ids, edges)
     for account_id in ids:
         expected = [
-            fold([line for line in lines if line.effective_at < moment], account_id)
-            for moment in moments
+            fold([line for line in lines if line.effective_at < edge], account_id) for edge in edges
         ]
-        assert points.get(account_id, [PastBalances(Balances(), 0)] * len(moments)) == expected
+        assert points.get(account_id, [PastBalances(Balances(), 0)] * len(edges)) == expected
     await snapshot.close()
 
 
-def around(moment: datetime) -> st.SearchStrategy[datetime]:
-    """A moment, the one before it or the one after it, where there are such."""
-    steps = [0, *([-1] if moment > EARLIEST else []), *([1] if moment < LATEST else [])]
-    return st.sampled_from(steps).map(lambda n: moment + n * MICROSECOND)
+def near(moments: Sequence[datetime], place: Place) -> datetime | None:
+    """One of the moments, or the one right before or behind it, where there is such; or none."""
+    if place is None:
+        return None
+    number, aside = place
+    moment = moments[number % len(moments)]
+    within = ticks(EARLIEST) <= ticks(moment) + aside <= ticks(LATEST)
+    return moment + aside * MICROSECOND if within else moment
 
 
 async def test_a_span_is_split_once_it_has_more_than_a_chunk(desk: Desk) -> None:
