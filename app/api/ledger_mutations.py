@@ -19,6 +19,7 @@ from app.api.refusals import (
 )
 from app.api.scalars import JSON, DateTime
 from app.ledger import periods as domain
+from app.ledger import refusals
 from app.ledger.administration import Change, CreateLedger
 from app.store import administration
 from app.store.identity import Permission
@@ -66,7 +67,8 @@ class ClosePeriodInput:
 class ReopenPeriodInput:
     ledger_id: strawberry.ID = strawberry.field(description="The ledger.")
     through: DateTime | None = strawberry.field(
-        description="The last moment that stays closed; null to close nothing."
+        description="The last moment that stays closed; null, if given, opens all.",
+        default=strawberry.UNSET,
     )
     reason: str | None = strawberry.field(
         description="For people; up to 2,000 characters; kept in the ledger's periods.",
@@ -216,6 +218,10 @@ class LedgerMutations:
 async def _move_period(
     info: Info, input: ClosePeriodInput | ReopenPeriodInput, kind: domain.PeriodEventKind
 ) -> Ledger:
+    if input.through is strawberry.UNSET:
+        raise refusals.ValidationFailed(
+            message="Say through when it stays closed; null opens all.", path=("input", "through")
+        )
     command = domain.MovePeriod(
         info.context.scope,
         required_id(LEDGER, input.ledger_id, "ledgerId"),

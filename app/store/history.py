@@ -176,7 +176,7 @@ _KNOWN_TOTALS = f"""
             AND e.sequence = k.sequence
         OFFSET 0
     ) e
-"""
+"""  # noqa: S608  all of it is ours
 _KNOWN_ENTRIES = f"WITH RECURSIVE {_OF_IDS}, {_KNOWN} {_KNOWN_TOTALS}"
 
 # Down the spans, into those that are split and have a moment inside, up to the last moment.
@@ -196,7 +196,7 @@ def _kept(level: str, span: str) -> str:
             SELECT width_bucket(t.span << ({BITS} * t.level), %(ticks)s::int8[]) AS first,
                 width_bucket(((t.span + 1) << ({BITS} * t.level)) - 1, %(ticks)s::int8[]) AS last
         ) around
-    """
+    """  # noqa: S608  all of it is ours
 
 
 _SPAN_COLUMNS = f"""
@@ -244,7 +244,7 @@ _PIECES = f"""
             OFFSET 0
         ) e
     )
-"""
+"""  # noqa: S608  all of it is ours
 
 
 @lru_cache(maxsize=2)
@@ -264,7 +264,7 @@ _BY_CURRENCY = f"""
     WHERE a.organization_id = %(organization)s AND a.ledger_id = ANY(%(ids)s::uuid[])
     GROUP BY 1, 2, 3
     ORDER BY 2
-"""
+"""  # noqa: S608  all of it is ours
 _KNOWN_TRIAL_BALANCE = f"WITH RECURSIVE {_OF_LEDGERS}, {_KNOWN} " + _BY_CURRENCY.format(
     pieces=f"({_KNOWN_TOTALS})"
 )
