@@ -71,7 +71,8 @@ async def test_nothing_takes_effect_in_a_closed_period(market: Market) -> None:
         "ledger": {"closedThrough": YEAR_END},
     }
     before = await market.state()
-    for number, more in enumerate(({}, {"status": "PENDING"}, {"dryRun": True})):
+    kinds: list[Json] = [{}, {"status": "PENDING"}, {"dryRun": True}]
+    for number, more in enumerate(kinds):
         for at in (YEAR_END, MID_YEAR, "1900-01-01T00:00:00Z"):
             answer = await market.post(f"{number}", "cash", "wallet", 5, effectiveAt=at, **more)
             assert answer == {
@@ -84,8 +85,8 @@ async def test_nothing_takes_effect_in_a_closed_period(market: Market) -> None:
                 "closedThrough": YEAR_END,
             }
     assert await market.state() == before
-    for at in (NEW_YEAR, None, "2100-01-01T00:00:00Z"):
-        answer = await market.post(f"at {at}", "cash", "wallet", 5, effectiveAt=at)
+    for open_at in (NEW_YEAR, None, "2100-01-01T00:00:00Z"):
+        answer = await market.post(f"at {open_at}", "cash", "wallet", 5, effectiveAt=open_at)
         assert answer["__typename"] == "PostTransactionSuccess"
 
 
