@@ -35,6 +35,7 @@ from app.api.schema import schema
 from app.settings import Settings
 from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
+from app.store.totals import RollUp
 from app.store.writer import Writer
 
 GRAPHQL_SCHEMA = schema._schema  # noqa: SLF001  strawberry offers no other way
@@ -63,6 +64,7 @@ class Server:
     settings: Settings
     url: str
     database: Database = field(init=False)
+    roll_up: RollUp = field(init=False)
     writer: Writer = field(init=False)
     _authenticator: Authenticator = field(init=False)
     _planner: Planner = field(init=False)
@@ -74,8 +76,12 @@ class Server:
             statement_seconds=self.settings.execution_seconds,
             lock_seconds=self.settings.lock_seconds,
         )
+        self.roll_up = RollUp(self.database)
         self.writer = Writer(
-            self.database, self.settings.max_batch_entries, self.settings.max_waiting_entries
+            self.database,
+            self.settings.max_batch_entries,
+            self.settings.max_waiting_entries,
+            on_written=self.roll_up.hint,
         )
         self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
         self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
@@ -86,9 +92,11 @@ class Server:
         try:
             await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
             self.writer.start()
+            self.roll_up.start()
             yield
         finally:
             await self.writer.stop()
+            await self.roll_up.stop()
             await self.database.close()
 
     def application(self) -> Application:

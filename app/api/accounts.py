@@ -10,11 +10,18 @@ from zoneinfo import ZoneInfo
 import strawberry
 
 from app.api.balances import BalancePoint, Balances, Currency, balances_of
-from app.api.connections import After, Connection, First, connect
+from app.api.connections import After, Before, Connection, First, Last, connect
 from app.api.context import Context, Info
-from app.api.enums import DIRECTIONS, AccountStatus, Direction, Interval, by_word
+from app.api.enums import (
+    DIRECTIONS,
+    AccountStatus,
+    Direction,
+    Interval,
+    OrderDirection,
+    by_word,
+)
 from app.api.errors import Code, CodedError
-from app.api.filters import EntryFilter
+from app.api.filters import EntryFilter, EntryOrder
 from app.api.ids import ACCOUNT, encode
 from app.api.nodes import OPAQUE, Node, of_row
 from app.api.scalars import JSON, Amount, DateTime, Sequence
@@ -54,7 +61,8 @@ class Account(Node):
     available_floor: Amount | None = of_row(
         "available_floor",
         "Below this no entry may take available, in minor units; null if it may fall without"
-        " limit. Floors look at recorded order, not at effective time.",
+        " limit. Floors look at recorded order, not at effective time: what was available when it"
+        " was recorded may show below the floor in `balances(asOf:)` of an earlier moment.",
     )
     metadata: JSON = of_row("metadata", "The client's own data.")
     version: Sequence = of_row("version", "The sequence of its latest entry, or 0.")
@@ -98,8 +106,9 @@ class Account(Node):
 
     @strawberry.field(
         description=(
-            "Its entries in order of sequence. `first` with `after` reads from the oldest, `last`"
-            " with `before` from the newest; either way a page is in ascending order."
+            "Its entries, in order of sequence unless told otherwise. `first` with `after` reads"
+            " from the start of the order, `last` with `before` from its end; either way a page is"
+            " in that order."
         )
     )
     def entries(
@@ -107,24 +116,25 @@ class Account(Node):
         info: Info,
         first: First = None,
         after: After = None,
-        last: Annotated[
-            int | None, strawberry.argument(description="Page size, from the end: 0 to 100.")
-        ] = None,
-        before: Annotated[
-            str | None, strawberry.argument(description="End before this cursor.")
-        ] = None,
+        last: Last = None,
+        before: Before = None,
         filter: Annotated[
             EntryFilter | None, strawberry.argument(description="Which entries; all if absent.")
+        ] = None,
+        order_by: Annotated[
+            EntryOrder | None, strawberry.argument(description="In what order.")
         ] = None,
     ) -> Connection[Annotated["Entry", strawberry.lazy("app.api.entries")]]:
         from app.api.entries import Entry
 
+        order = order_by or EntryOrder()
         return connect(
             info.context,
             rows.entries_of_account,
             self.row.account_id,
             Entry.of,
-            order="sequence",
+            order=order.field.value,
+            descending=order.direction is OrderDirection.DESC,
             conditions=filter.conditions() if filter else (),
             first=first,
             after=after,

@@ -26,6 +26,8 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 First = Annotated[int | None, strawberry.argument(description="Page size: 0 to 100; else 50.")]
 After = Annotated[str | None, strawberry.argument(description="Start behind this cursor.")]
+Last = Annotated[int | None, strawberry.argument(description="Page size, from the end: 0 to 100.")]
+Before = Annotated[str | None, strawberry.argument(description="End before this cursor.")]
 
 
 @strawberry.type(description="Where a page lies in its list.")

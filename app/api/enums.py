@@ -79,8 +79,8 @@ class Permission(Enum):
     ADMIN = value(
         "admin",
         description=(
-            "Open, change and archive ledgers; freeze, unfreeze and close accounts; make and"
-            " archive transaction templates."
+            "Open, change and archive ledgers, close and reopen their periods; freeze, unfreeze and"
+            " close accounts; make and archive transaction templates."
         ),
     )
 
@@ -120,6 +120,20 @@ class TransactionOrderField(Enum):
     EFFECTIVE_AT = value("effective_at", description="When it happened in the world.")
 
 
+@strawberry.enum(description="What entries can be ordered by.")
+class EntryOrderField(Enum):
+    SEQUENCE = value("sequence", description="The order in which they were recorded.")
+    EFFECTIVE_AT = value(
+        "effective_at", description="When it happened in the world; then as they were recorded."
+    )
+
+
+@strawberry.enum(description="What happened to the closed past of a ledger.")
+class PeriodEventKind(Enum):
+    CLOSED = value("closed", description="It was closed through a later moment.")
+    REOPENED = value("reopened", description="Part of it, or all, was opened again.")
+
+
 @strawberry.enum(description="The length of a step of a balance history, in the given time zone.")
 class Interval(Enum):
     HOUR = value("hour", description="A clock hour.")
@@ -156,6 +170,9 @@ class ErrorCode(Enum):
     )
     TEMPLATE_ARCHIVED = value(
         "TEMPLATE_ARCHIVED", description="The transaction template is archived."
+    )
+    PERIOD_CLOSED = value(
+        "PERIOD_CLOSED", description="It would take effect in a period that is closed."
     )
     ACCOUNT_NOT_FOUND = value("ACCOUNT_NOT_FOUND", description="The ledger has no such account.")
     NORMAL_BALANCES_DIFFER = value(

@@ -15,6 +15,7 @@ from app.api.enums import (
     AccountOrderField,
     AccountStatus,
     Direction,
+    EntryOrderField,
     EntryStatus,
     OrderDirection,
     TransactionOrderField,
@@ -145,6 +146,16 @@ class EntryFilter:
 class AccountOrder:
     field: AccountOrderField = strawberry.field(
         description="What to order by.", default=AccountOrderField.CREATED_AT
+    )
+    direction: OrderDirection = strawberry.field(
+        description="Which way.", default=OrderDirection.ASC
+    )
+
+
+@strawberry.input(description="In what order entries come.")
+class EntryOrder:
+    field: EntryOrderField = strawberry.field(
+        description="What to order by.", default=EntryOrderField.SEQUENCE
     )
     direction: OrderDirection = strawberry.field(
         description="Which way.", default=OrderDirection.ASC

@@ -17,7 +17,9 @@ from app.api.refusals import (
     answering,
     required_id,
 )
-from app.api.scalars import JSON
+from app.api.scalars import JSON, DateTime
+from app.ledger import periods as domain
+from app.ledger import refusals
 from app.ledger.administration import Change, CreateLedger
 from app.store import administration
 from app.store.identity import Permission
@@ -49,6 +51,31 @@ class ArchiveLedgerInput:
     ledger_id: strawberry.ID = strawberry.field(description="The ledger.")
 
 
+@strawberry.input(description="Up to when to close a ledger's past.")
+class ClosePeriodInput:
+    ledger_id: strawberry.ID = strawberry.field(description="The ledger.")
+    through: DateTime = strawberry.field(
+        description="The last moment that is closed, in the past. What is closed stays closed."
+    )
+    reason: str | None = strawberry.field(
+        description="For people; up to 2,000 characters; kept in the ledger's periods.",
+        default=None,
+    )
+
+
+@strawberry.input(description="From when on to open a ledger's past again.")
+class ReopenPeriodInput:
+    ledger_id: strawberry.ID = strawberry.field(description="The ledger.")
+    through: DateTime | None = strawberry.field(
+        description="The last moment that stays closed; null, if given, opens all.",
+        default=strawberry.UNSET,
+    )
+    reason: str | None = strawberry.field(
+        description="For people; up to 2,000 characters; kept in the ledger's periods.",
+        default=None,
+    )
+
+
 @strawberry.type(description="The ledger is open.")
 class CreateLedgerSuccess:
     ledger: Ledger = strawberry.field(description="The new ledger.")
@@ -64,6 +91,16 @@ class ArchiveLedgerSuccess:
     ledger: Ledger = strawberry.field(description="The ledger.")
 
 
+@strawberry.type(description="The ledger is closed through that moment, or a later one.")
+class ClosePeriodSuccess:
+    ledger: Ledger = strawberry.field(description="The ledger.")
+
+
+@strawberry.type(description="What is later than that moment is open.")
+class ReopenPeriodSuccess:
+    ledger: Ledger = strawberry.field(description="The ledger.")
+
+
 CreateLedgerResult = Annotated[
     CreateLedgerSuccess | ValidationFailed,
     strawberry.union("CreateLedgerResult", description="What became of createLedger."),
@@ -75,6 +112,15 @@ UpdateLedgerResult = Annotated[
 ArchiveLedgerResult = Annotated[
     ArchiveLedgerSuccess | ValidationFailed | LedgerNotFound | PendingTransactionsRemain,
     strawberry.union("ArchiveLedgerResult", description="What became of archiveLedger."),
+]
+
+ClosePeriodResult = Annotated[
+    ClosePeriodSuccess | ValidationFailed | LedgerNotFound | LedgerArchived,
+    strawberry.union("ClosePeriodResult", description="What became of closePeriod."),
+]
+ReopenPeriodResult = Annotated[
+    ReopenPeriodSuccess | ValidationFailed | LedgerNotFound | LedgerArchived,
+    strawberry.union("ReopenPeriodResult", description="What became of reopenPeriod."),
 ]
 
 
@@ -137,3 +183,54 @@ class LedgerMutations:
         async with info.context.database.writing() as connection:
             row = await administration.archive_ledger(connection, info.context.scope, ledger_id)
         return ArchiveLedgerSuccess(ledger=Ledger.of(row))
+
+    @strawberry.mutation(
+        description=(
+            "Close a ledger through a moment: nothing is recorded any more that takes effect then"
+            " or before. Where it is closed as far, nothing changes. Needs the scope admin."
+        )
+    )
+    @answering(Permission.ADMIN)
+    async def close_period(
+        self,
+        info: Info,
+        input: Annotated[ClosePeriodInput, strawberry.argument(description="The period.")],
+    ) -> ClosePeriodResult:
+        ledger = await _move_period(info, input, domain.PeriodEventKind.CLOSED)
+        return ClosePeriodSuccess(ledger=ledger)
+
+    @strawberry.mutation(
+        description=(
+            "Open what a ledger has closed later than a moment. Where nothing is, nothing changes."
+            " Needs the scope admin."
+        )
+    )
+    @answering(Permission.ADMIN)
+    async def reopen_period(
+        self,
+        info: Info,
+        input: Annotated[ReopenPeriodInput, strawberry.argument(description="The period.")],
+    ) -> ReopenPeriodResult:
+        ledger = await _move_period(info, input, domain.PeriodEventKind.REOPENED)
+        return ReopenPeriodSuccess(ledger=ledger)
+
+
+async def _move_period(
+    info: Info, input: ClosePeriodInput | ReopenPeriodInput, kind: domain.PeriodEventKind
+) -> Ledger:
+    if input.through is strawberry.UNSET:
+        raise refusals.ValidationFailed(
+            message="Say through when it stays closed; null opens all.", path=("input", "through")
+        )
+    command = domain.MovePeriod(
+        info.context.scope,
+        required_id(LEDGER, input.ledger_id, "ledgerId"),
+        kind,
+        input.through,
+        input.reason,
+        info.context.principal.api_key_id,
+    )
+    command.check()
+    async with info.context.database.writing() as connection:
+        row = await administration.move_period(connection, command)
+    return Ledger.of(row)

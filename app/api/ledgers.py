@@ -7,14 +7,15 @@ import strawberry
 
 from app.api.accounts import Account
 from app.api.balances import Currency, TrialBalanceLine
-from app.api.connections import After, Connection, First, connect
+from app.api.connections import After, Before, Connection, First, Last, connect
 from app.api.context import Info
 from app.api.entries import Entry
-from app.api.enums import Mode, OrderDirection
+from app.api.enums import Mode, OrderDirection, PeriodEventKind
 from app.api.filters import (
     AccountFilter,
     AccountOrder,
     EntryFilter,
+    EntryOrder,
     TransactionFilter,
     TransactionOrder,
 )
@@ -25,6 +26,24 @@ from app.api.templates import TransactionTemplate
 from app.api.transactions import Transaction
 from app.store import rows
 from app.store.history import CurrencyTotals
+
+
+@strawberry.type(description="A closing or a reopening of a ledger's past.")
+class PeriodEvent:
+    row: strawberry.Private[rows.PeriodEventRow]
+
+    kind: PeriodEventKind = of_row(lambda row: PeriodEventKind(row.kind), "Which of both.")
+    closed_through: DateTime | None = of_row(
+        "closed_through",
+        "Through which moment the ledger was closed from then on; null for none.",
+    )
+    reason: str | None = of_row("reason", "Why, as it was told.")
+    api_key_name: str = of_row("api_key_name", "The name of the API key that did it.")
+    created_at: DateTime = of_row("recorded_at", "When it was recorded.")
+
+    @classmethod
+    def of(cls, row: rows.PeriodEventRow) -> "PeriodEvent":
+        return cls(row=row)
 
 
 @strawberry.type(description="A closed book: its accounts transact only with each other.")
@@ -41,6 +60,11 @@ class Ledger(Node):
     created_at: DateTime = of_row("created_at", "When it was opened.")
     archived_at: DateTime | None = of_row(
         "archived_at", "Since when it takes no more writes; null while it does."
+    )
+    closed_through: DateTime | None = of_row(
+        "closed_through",
+        "Nothing is recorded any more that takes effect then or before; null where nothing is"
+        " closed.",
     )
 
     @classmethod
@@ -101,26 +125,60 @@ class Ledger(Node):
         )
 
     @strawberry.field(
-        description="The entries of all its accounts, in order of transaction and line."
+        description=(
+            "The entries of all its accounts, in order of transaction and line unless told"
+            " otherwise. `first` with `after` reads from the start of the order, `last` with"
+            " `before` from its end; either way a page is in that order."
+        )
     )
     def entries(
         self,
         info: Info,
         first: First = None,
         after: After = None,
+        last: Last = None,
+        before: Before = None,
         filter: Annotated[
             EntryFilter | None, strawberry.argument(description="Which entries; all if absent.")
         ] = None,
+        order_by: Annotated[
+            EntryOrder | None, strawberry.argument(description="In what order.")
+        ] = None,
     ) -> Connection[Entry]:
+        order = order_by or EntryOrder()
         return connect(
             info.context,
             rows.entries_of_ledger,
             self.row.ledger_id,
             Entry.of,
-            order="sequence",
+            order=order.field.value,
+            descending=order.direction is OrderDirection.DESC,
             conditions=filter.conditions() if filter else (),
             first=first,
             after=after,
+            last=last,
+            before=before,
+        )
+
+    @strawberry.field(description="Every closing and reopening of its past, oldest first.")
+    def periods(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[PeriodEvent]:
+        return connect(
+            info.context,
+            rows.periods_of_ledger,
+            self.row.ledger_id,
+            PeriodEvent.of,
+            order="number",
+            first=first,
+            after=after,
+            last=last,
+            before=before,
         )
 
     @strawberry.field(

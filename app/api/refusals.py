@@ -20,7 +20,7 @@ from app.api.context import Info
 from app.api.enums import AccountStatus, Direction, ErrorCode, TransactionStatus
 from app.api.ids import decode_as
 from app.api.nodes import UserError
-from app.api.scalars import Amount, Sequence
+from app.api.scalars import Amount, DateTime, Sequence
 from app.api.transactions import Transaction
 from app.ledger import refusals
 from app.ledger.refusals import Refusal
@@ -90,6 +90,13 @@ class LedgerArchived(UserError):
 @strawberry.type(description="A ledger with transactions in flight cannot be archived.")
 class PendingTransactionsRemain(UserError):
     pending_transactions: int = strawberry.field(description="How many there are.")
+
+
+@strawberry.type(description="It would take effect in a period of the ledger that is closed.")
+class PeriodClosed(UserError):
+    closed_through: DateTime = strawberry.field(
+        description="The last moment at which nothing may take effect any more."
+    )
 
 
 @strawberry.type(description="Only a pending transaction can be settled or voided.")

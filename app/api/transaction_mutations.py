@@ -25,6 +25,7 @@ from app.api.refusals import (
     LedgerArchived,
     LedgerNotFound,
     Overloaded,
+    PeriodClosed,
     SettlementExceedsHold,
     TransactionNotFound,
     TransactionNotPending,
@@ -94,7 +95,11 @@ class PostTransactionInput:
     )
     metadata: JSON | None = strawberry.field(description="The client's own data.", default=None)
     effective_at: DateTime | None = strawberry.field(
-        description="When it happened in the world, past or future; now if absent.", default=None
+        description=(
+            "When it happened in the world, past or future; now if absent. Not in a closed period."
+            " Floors and conditions look at the order in which things are recorded instead."
+        ),
+        default=None,
     )
     dry_run: bool = strawberry.field(
         description=(
@@ -185,6 +190,7 @@ PostTransactionResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | PeriodClosed
     | InsufficientFunds
     | ConditionFailed
     | VersionConflict
@@ -201,6 +207,7 @@ PostTransactionsResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | PeriodClosed
     | InsufficientFunds
     | ConditionFailed
     | VersionConflict

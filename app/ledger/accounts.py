@@ -37,7 +37,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The counter row of a ledger."""
+    """The counter row of a ledger; nothing new takes effect at or before `closed_through`."""
 
     organization_id: UUID
     ledger_id: UUID
@@ -45,6 +45,7 @@ class Ledger:
     archived: bool
     last_sequence: int
     last_recorded_at: datetime
+    closed_through: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

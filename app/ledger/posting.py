@@ -9,15 +9,17 @@ Order of the checks (the order of `refusals.PRECEDENCE`, after the checks of the
 1. Is the ledger, or the transaction, there for this key?
 2. Was the idempotency key used? With the same content the first result is the answer, even if the
    ledger has been archived or an account frozen since; with another content it is a conflict.
-3. Does the ledger take writes; are the accounts in it; is the transaction still pending?
+3. Does the ledger take writes, and at that effective time; are the accounts in it; is the
+   transaction still pending?
 4. Do debits equal credits in each currency; is the hold large enough; is the external id free?
 5. Are the accounts open, at the version that the client saw?
 6. Entry by entry, in the order given: does an entry against the normal side leave available at the
    account's floor or above? An entry that raises available is never refused for the floor.
 7. Do the client's own conditions hold after their entries?
 
-Floors look at recorded order, not at effective time: money that was available when we learned of it
-stays spent, whatever is backdated later.
+Floors, conditions and versions look at recorded order, not at effective time: money that was
+available when we learned of it stays spent, whatever is backdated later. So `balances(asOf:)` may
+show less than the floor at a moment of the past, where the money came later than what it paid for.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +40,7 @@ from app.ledger.commands import (
     SettleTransaction,
     VoidTransaction,
 )
+from app.ledger.periods import refuse_closed
 from app.ledger.refusals import (
     AccountNotFound,
     AccountNotOpen,
@@ -154,6 +157,9 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
         return used
     if ledger.archived:
         raise LedgerArchived
+    recorded_at = max(now, ledger.last_recorded_at)
+    effective_at = command.effective_at or recorded_at
+    refuse_closed(ledger, effective_at)
     accounts = _accounts_of(book, ledger, command.entries)
     command = command.resolved(accounts)
     _refuse_unbalanced((accounts[e.account_id], e.direction, e.amount) for e in command.entries)
@@ -163,8 +169,6 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
     for index, entry in enumerate(command.entries):
         _refuse_other_version(accounts[entry.account_id], entry, index)
 
-    recorded_at = max(now, ledger.last_recorded_at)
-    effective_at = command.effective_at or recorded_at
     effect = Effect.HOLD if command.pending else Effect.POST
     lines = [
         (entry.account_id, entry.direction, effect, entry.amount, entry.metadata)
@@ -331,7 +335,8 @@ def _change_hold(
         for effect, part in ((Effect.SETTLE, settled), (Effect.RELEASE, released))
         for (account_id, direction), amount in part.items()
     ]
-    # What undoes a hold cannot have happened before the hold itself did.
+    # What undoes a hold cannot have happened before the hold itself did. Nor can it meet a closed
+    # period, for those are over when they are closed, and recorded time does not run backwards.
     effective_at = max(recorded_at, hold.transaction.effective_at)
     entries, changed = _carry(found.accounts, lines, event.number, len(hold.lines), effective_at)
     return Recorded(

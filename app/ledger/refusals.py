@@ -9,6 +9,7 @@ key stays free for the corrected command.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar, Self
 from uuid import UUID
 
@@ -139,6 +140,15 @@ class NormalBalancesDiffer(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class PeriodClosed(Refusal):
+    """The entries would take effect in a period of the ledger that is closed."""
+
+    code = "PERIOD_CLOSED"
+    path: Path = ("input", "effectiveAt")
+    closed_through: datetime
+
+
+@dataclass(eq=False, kw_only=True)
 class TransactionNotPending(Refusal):
     """Only a pending transaction can be settled or voided."""
 
@@ -241,6 +251,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     PendingTransactionsRemain,
     TemplateNotFound,
     TemplateArchived,
+    PeriodClosed,
     AccountNotFound,
     NormalBalancesDiffer,
     TransactionNotPending,

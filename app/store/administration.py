@@ -7,6 +7,7 @@ another creation in the same ledger, and a unique violation would be a fault.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import (
     ColumnElement,
     Table,
+    Text,
+    Uuid,
     any_,
     bindparam,
     func,
@@ -28,6 +31,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from app.ledger.accounts import Account, AccountStatus, Scope
 from app.ledger.administration import Change, CreateAccount, CreateLedger, refuse_floor_above
 from app.ledger.balances import Balances, Direction
+from app.ledger.periods import MovePeriod, moves
 from app.ledger.refusals import (
     AccountNotFound,
     ExternalIdTaken,
@@ -40,7 +44,7 @@ from app.ledger.refusals import (
 from app.store.database import Connection, sql, tenancy
 from app.store.reading import of_organization, visible
 from app.store.rows import AccountRow, LedgerRow
-from app.store.tables import accounts, currencies, ledgers, transactions
+from app.store.tables import Moment, accounts, currencies, ledgers, period_events, transactions
 
 _ledger_columns = [ledgers.c[name] for name in LedgerRow._fields]
 _account_columns = [accounts.c[name] for name in AccountRow._fields]
@@ -93,6 +97,31 @@ async def archive_ledger(connection: Connection, scope: Scope, ledger_id: UUID) 
     if pending:
         raise PendingTransactionsRemain(pending_transactions=pending)
     cursor = await connection.execute(_ARCHIVE_LEDGER, parameters)
+    return LedgerRow._make((await cursor.fetchall())[0])
+
+
+async def move_period(connection: Connection, command: MovePeriod) -> LedgerRow:
+    """Close or reopen a ledger's past. Raises LedgerNotFound, LedgerArchived, ValidationFailed."""
+    ledger = await lock_ledger(connection, command.scope, command.ledger_id)
+    if ledger.archived_at is not None:
+        raise LedgerArchived
+    parameters = {"id": command.ledger_id, **tenancy(command.scope)}
+    cursor = await connection.execute(_READ_CLOCK, parameters)
+    clock, last_recorded_at = (await cursor.fetchall())[0]
+    now = max(clock, last_recorded_at + timedelta(microseconds=1))
+    if not moves(command, ledger.closed_through, now):
+        return ledger
+    parameters |= {"new_closed_through": command.through, "new_last_recorded_at": now}
+    await connection.execute(
+        _INSERT_PERIOD_EVENT,
+        {
+            **parameters,
+            "kind": command.kind.value,
+            "reason": command.reason,
+            "api_key_id": command.api_key_id,
+        },
+    )
+    cursor = await connection.execute(_MOVE_PERIOD, parameters)
     return LedgerRow._make((await cursor.fetchall())[0])
 
 
@@ -329,6 +358,30 @@ _ARCHIVE_LEDGER = sql(
     .where(of_organization(ledgers), _this_ledger)
     .values(archived_at=_clock)
     .returning(*_ledger_columns)
+)
+_READ_CLOCK = sql(
+    select(_clock, ledgers.c.last_recorded_at).where(of_organization(ledgers), _this_ledger)
+)
+_MOVE_PERIOD = _update(
+    ledgers, _this_ledger, _ledger_columns, ("closed_through", "last_recorded_at")
+)
+_INSERT_PERIOD_EVENT = sql(
+    insert(period_events).from_select(
+        [column.name for column in period_events.columns],
+        select(
+            bindparam("organization", type_=Uuid),
+            bindparam("id", type_=Uuid),
+            func.coalesce(func.max(period_events.c.number), _zero) + literal_column("1"),
+            bindparam("kind", type_=Text),
+            bindparam("new_closed_through", type_=Moment),
+            bindparam("reason", type_=Text),
+            bindparam("api_key_id", type_=Uuid),
+            bindparam("new_last_recorded_at", type_=Moment),
+        ).where(
+            of_organization(period_events),
+            period_events.c.ledger_id == bindparam("id", type_=Uuid),
+        ),
+    )
 )
 _READ_EXPONENTS = sql(
     select(currencies.c.ledger_id, currencies.c.code, currencies.c.exponent).where(

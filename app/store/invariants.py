@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import STEPS
+from app.store.totals import BITS, CHANGES, TICKS, TOP, TOTALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ _BEFORE, _FOLD, _KEPT = (
 LEDGERS = Pass(
     title="ledgers",
     rows="""
-        SELECT l.*, o.organization_id IS NULL AS unowned, t.last, v.latest
+        SELECT l.*, o.organization_id IS NULL AS unowned, t.last, v.latest, p.told
         FROM ledgers l
         LEFT JOIN organizations o USING (organization_id)
         LEFT JOIN (
@@ -71,6 +72,11 @@ LEDGERS = Pass(
             SELECT organization_id, ledger_id, max(recorded_at) AS latest
             FROM transaction_events GROUP BY 1, 2
         ) v USING (organization_id, ledger_id)
+        LEFT JOIN (
+            SELECT DISTINCT ON (organization_id, ledger_id) organization_id, ledger_id,
+                closed_through AS told
+            FROM period_events ORDER BY organization_id, ledger_id, number DESC
+        ) p USING (organization_id, ledger_id)
     """,
     subject="concat('ledger ', ledger_id)",
     checks=(
@@ -87,6 +93,67 @@ LEDGERS = Pass(
             "LAST_RECORDED_AT_WRONG",
             "latest > last_recorded_at",
             "concat('an event is of ', latest, ', the ledger''s latest is ', last_recorded_at)",
+        ),
+        Check(
+            7,
+            "CLOSED_THROUGH_WRONG",
+            "closed_through IS DISTINCT FROM told",
+            "concat('closed through ', coalesce(closed_through::text, 'no time'),"
+            " ', by its periods through ', coalesce(told::text, 'no time'))",
+        ),
+    ),
+)
+
+PERIODS = Pass(
+    title="periods",
+    rows="""
+        SELECT v.*, l.ledger_id IS NULL AS homeless, k.api_key_id IS NULL AS nobodys
+        FROM (
+            SELECT *, lag(number, 1, 0) OVER past AS before,
+                lag(recorded_at) OVER past AS recorded_before
+            FROM period_events
+            WINDOW past AS (PARTITION BY organization_id, ledger_id ORDER BY number)
+        ) v
+        LEFT JOIN ledgers l USING (organization_id, ledger_id)
+        LEFT JOIN api_keys k ON k.organization_id = v.organization_id
+            AND k.api_key_id = v.api_key_id
+    """,
+    subject="concat('period ', number)",
+    checks=(
+        Check(4, "PERIOD_WITHOUT_LEDGER", "homeless", "'the organization has no such ledger'"),
+        Check(4, "PERIOD_WITHOUT_KEY", "nobodys", "'the organization has no such API key'"),
+        Check(3, "PERIOD_NUMBERS_BROKEN", "number <> before + 1", "concat('it follows ', before)"),
+        Check(
+            3,
+            "PERIOD_TIME_DECREASES",
+            "recorded_at < recorded_before",
+            "concat('recorded at ', recorded_at, ', the one before it at ', recorded_before)",
+        ),
+    ),
+)
+
+CLOSED_PERIODS = Pass(
+    title="entries by closed period",
+    rows="""
+        SELECT e.organization_id, e.ledger_id, e.account_id, e.sequence, e.effective_at,
+            e.recorded_at, v.closed_through
+        FROM entries e
+        JOIN (
+            SELECT *, lead(recorded_at, 1, 'infinity') OVER (
+                PARTITION BY organization_id, ledger_id ORDER BY number
+            ) AS until
+            FROM period_events
+        ) v ON v.organization_id = e.organization_id AND v.ledger_id = e.ledger_id
+            AND v.recorded_at < e.recorded_at AND e.recorded_at <= v.until
+    """,
+    subject="concat('entry ', account_id, '/', sequence)",
+    checks=(
+        Check(
+            7,
+            "ENTRY_IN_CLOSED_PERIOD",
+            "effective_at <= closed_through",
+            "concat('effective at ', effective_at, ', recorded at ', recorded_at,"
+            " ', when the ledger was closed through ', closed_through)",
         ),
     ),
 )
@@ -276,6 +343,92 @@ ACCOUNT_LINES = Pass(
     ),
 )
 
+_ON = {f"on_{total}": change for total, change in zip(TOTALS, CHANGES, strict=True)}
+_COUNTS = ("latest", "entries", *TOTALS)
+
+# Entries by every span that should have a row: those in spans which were split. What came before
+# the splitting counts at that point.
+KEPT_TOTALS = Pass(
+    title="kept totals",
+    rows=f"""
+        SELECT f.*, a.ledger_id, a.account_id IS NULL AS astray
+        FROM (
+            SELECT organization_id, account_id, level, span, sequence, copies,
+                {", ".join(f"kept_{name}" for name in _COUNTS)}, max(latest) OVER kept AS latest,
+                {", ".join(f"sum({name}) OVER kept AS {name}" for name in _COUNTS[1:])}
+            FROM (
+                SELECT organization_id, account_id, level, span, sequence,
+                    count(kept_entries) AS copies,
+                    {", ".join(f"min(kept_{name}) AS kept_{name}" for name in _COUNTS)},
+                    max(latest) AS latest,
+                    {", ".join(f"sum({name}) AS {name}" for name in _COUNTS[1:])}
+                FROM (
+                    SELECT e.organization_id, e.account_id, l.level,
+                        e.ticks >> ({BITS} * l.level) AS span,
+                        greatest(e.upto, p.since) AS sequence,
+                        {", ".join(f"NULL::numeric AS kept_{name}" for name in _COUNTS)},
+                        e.sequence AS latest, 1 AS entries,
+                        {", ".join(f"on_{total} AS {total}" for total in TOTALS)}
+                    FROM (
+                        SELECT e.organization_id, e.account_id, e.sequence, {TICKS} AS ticks,
+                            {", ".join(f"{change} AS {name}" for name, change in _ON.items())},
+                            min(b.sequence) OVER (
+                                PARTITION BY e.organization_id, e.account_id
+                                ORDER BY e.sequence DESC
+                            ) AS upto
+                        FROM entries e
+                        JOIN (SELECT DISTINCT organization_id, account_id FROM account_totals) k
+                            ON k.organization_id = e.organization_id
+                            AND k.account_id = e.account_id
+                        LEFT JOIN (
+                            SELECT DISTINCT organization_id, account_id, sequence
+                            FROM account_totals WHERE level = {TOP} AND span = 0
+                        ) b ON b.organization_id = e.organization_id
+                            AND b.account_id = e.account_id AND b.sequence = e.sequence
+                    ) e
+                    CROSS JOIN generate_series(0, {TOP}) AS l (level)
+                    JOIN (
+                        SELECT organization_id, account_id, level, span, min(sequence) AS since
+                        FROM account_totals WHERE split GROUP BY 1, 2, 3, 4
+                        UNION ALL
+                        SELECT DISTINCT organization_id, account_id, {TOP + 1}, 0::int8, 0::int8
+                        FROM account_totals
+                    ) p ON p.organization_id = e.organization_id AND p.account_id = e.account_id
+                        AND p.level = l.level + 1
+                        AND p.span = e.ticks >> least({BITS} * (l.level + 1), 62)
+                    WHERE e.upto IS NOT NULL
+                    UNION ALL
+                    SELECT organization_id, account_id, level, span, sequence,
+                        {", ".join(_COUNTS)}, NULL, 0, {", ".join("0" for _ in TOTALS)}
+                    FROM account_totals
+                ) counted
+                GROUP BY 1, 2, 3, 4, 5
+            ) summed
+            WINDOW kept AS (
+                PARTITION BY organization_id, account_id, level, span ORDER BY sequence
+            )
+        ) f
+        LEFT JOIN accounts a ON a.organization_id = f.organization_id
+            AND a.account_id = f.account_id
+    """,  # noqa: S608  all of it is ours
+    subject="concat('totals ', account_id, '/', level, '/', span, '/', sequence)",
+    checks=(
+        Check(4, "KEPT_TOTALS_WITHOUT_ACCOUNT", "astray", "'there is no such account'"),
+        Check(2, "KEPT_TOTALS_MISSING", "copies = 0", "concat('entries in it: ', entries)"),
+        Check(
+            2, "KEPT_TOTALS_REPEATED", "copies > 1", "concat('they are there ', copies, ' times')"
+        ),
+        Check(
+            2,
+            "KEPT_TOTALS_NOT_OF_ENTRIES",
+            f"copies > 0 AND row({', '.join(f'kept_{name}' for name in _COUNTS)})"
+            f" IS DISTINCT FROM row({', '.join(_COUNTS)})",
+            f"concat('kept is ', row({', '.join(f'kept_{name}' for name in _COUNTS)}),"
+            f" ', the entries come to ', row({', '.join(_COUNTS)}))",
+        ),
+    ),
+)
+
 TRANSACTION_LINES = Pass(
     title="entries by transaction",
     rows="""
@@ -320,7 +473,8 @@ TRANSACTION_LINES = Pass(
         Check(
             4,
             "EFFECTIVE_TIME_NOT_OF_TRANSACTION",
-            "effective_at <> CASE event WHEN 1 THEN transaction_effective_at"
+            "effective_at <> CASE WHEN event = 1 THEN transaction_effective_at"
+            " WHEN event_recorded_at < transaction_effective_at THEN transaction_effective_at"
             " ELSE event_recorded_at END",
             "concat('effective at ', effective_at, ', its transaction at ',"
             " transaction_effective_at, ', its event at ', event_recorded_at)",
@@ -632,6 +786,9 @@ PASSES: tuple[Pass, ...] = (
     ACCOUNT_LINES,
     TEMPLATES,
     TEMPLATE_USES,
+    PERIODS,
+    CLOSED_PERIODS,
+    KEPT_TOTALS,
 )
 
 INVARIANT_OF: Mapping[str, int] = MappingProxyType(

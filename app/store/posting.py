@@ -134,7 +134,7 @@ ACCOUNTS_OF_HOLDS = """
 
 LOCK_LEDGERS = """
     SELECT l.organization_id, l.ledger_id, l.mode, l.archived_at IS NOT NULL, l.last_sequence,
-        l.last_recorded_at
+        l.last_recorded_at, l.closed_through
     FROM ({wanted}) AS wanted (organization_id, ledger_id)
     JOIN ledgers l USING (organization_id, ledger_id)
     ORDER BY l.organization_id, l.ledger_id
@@ -260,9 +260,9 @@ def _reads(commands: Sequence[Command]) -> dict[str, Statement]:
 def _book(found: Mapping[str, Sequence[Row]]) -> tuple[Book, datetime]:
     """What was found, and the time at which it is decided upon."""
     book = Book()
-    for organization_id, ledger_id, mode, archived, sequence, recorded_at in found["ledgers"]:
+    for organization_id, ledger_id, mode, *state in found["ledgers"]:
         book.ledgers[organization_id, ledger_id] = Ledger(
-            organization_id, ledger_id, Mode(mode), archived, sequence, recorded_at
+            organization_id, ledger_id, Mode(mode), *state
         )
     for row in found["accounts"]:
         organization_id, account_id, ledger_id, currency, exponent, normal, status, *rest = row

@@ -13,8 +13,10 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, literal_
 from app.store.reading import Listing, Lookup, of_organization, visible
 from app.store.tables import (
     accounts,
+    api_keys,
     entries,
     ledgers,
+    period_events,
     template_uses,
     transaction_events,
     transaction_templates,
@@ -32,6 +34,18 @@ class LedgerRow(NamedTuple):
     metadata: dict[str, Any]
     created_at: datetime
     archived_at: datetime | None
+    closed_through: datetime | None
+
+
+class PeriodEventRow(NamedTuple):
+    """A closing or reopening of a ledger's past, and the name of the API key that did it."""
+
+    number: int
+    kind: str
+    closed_through: datetime | None
+    reason: str | None
+    api_key_name: str
+    recorded_at: datetime
 
 
 class AccountRow(NamedTuple):
@@ -137,6 +151,19 @@ def _columns(row: Any, table: FromClause) -> Select[Any]:
 
 
 _ledger = _columns(LedgerRow, ledgers)
+_period_event = select(
+    *(
+        api_keys.c.name.label(name) if name == "api_key_name" else period_events.c[name]
+        for name in PeriodEventRow._fields
+    )
+).join_from(
+    period_events,
+    api_keys,
+    and_(
+        api_keys.c.organization_id == period_events.c.organization_id,
+        api_keys.c.api_key_id == period_events.c.api_key_id,
+    ),
+)
 _account = _columns(AccountRow, accounts)
 _transaction = _columns(TransactionRow, transactions)
 _template = _columns(TemplateRow, transaction_templates)
@@ -318,6 +345,13 @@ accounts_of_ledger = Listing(
     },
     {"created_at": ("account_id",), "name": ("name", "account_id")},
 )
+periods_of_ledger = Listing(
+    PeriodEventRow,
+    _period_event,
+    lambda ledger_id: and_(of_organization(period_events), period_events.c.ledger_id == ledger_id),
+    {},
+    {"number": ("number",)},
+)
 transactions_of_ledger = Listing(
     TransactionRow,
     _transaction,
@@ -333,14 +367,17 @@ entries_of_account = Listing(
     _entry,
     lambda account_id: and_(of_organization(entries), entries.c.account_id == account_id),
     _entry_fields,
-    {"sequence": ("sequence",)},
+    {"sequence": ("sequence",), "effective_at": ("effective_at", "sequence")},
 )
 entries_of_ledger = Listing(
     EntryRow,
     _entry,
     lambda ledger_id: and_(of_organization(entries), entries.c.ledger_id == ledger_id),
     _entry_fields,
-    {"sequence": ("transaction_sequence", "line")},
+    {
+        "sequence": ("transaction_sequence", "line"),
+        "effective_at": ("effective_at", "transaction_sequence", "line"),
+    },
 )
 templates_of_ledger = Listing(
     TemplateRow,

@@ -10,6 +10,10 @@ Three shapes carry the money:
     transactions        numbered 1, 2, 3 … in their ledger
     entries             append-only; a line of one transaction on one account
 
+and one is derived from the entries, to answer for any time soon (`totals.py`):
+
+    account_totals      append-only; what an account's entries come to by span of effective time
+
 An entry has no id of its own: it is (organization, account, sequence), and its transaction is
 (organization, ledger, transaction sequence), which makes the database itself hold that account,
 entry and transaction are of one ledger.
@@ -46,6 +50,7 @@ from sqlmodel import Field, SQLModel
 from app.ledger.accounts import AccountStatus, Mode
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import Direction, Effect
+from app.ledger.periods import PeriodEventKind
 from app.ledger.transactions import EventKind, TransactionStatus
 
 Moment = TIMESTAMP(timezone=True)
@@ -150,6 +155,36 @@ class Ledger(SQLModel, table=True):
     archived_at: datetime | None = Field(sa_type=Moment)
     last_sequence: int = Field(sa_type=BigInteger)
     last_recorded_at: datetime = Field(sa_type=Moment)
+    closed_through: datetime | None = Field(sa_type=Moment)  # no new entry takes effect by then
+
+
+class PeriodEvent(SQLModel, table=True):
+    """A closing or a reopening of a ledger's past. Append-only."""
+
+    __tablename__: ClassVar[str] = "period_events"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id"],
+            ["ledgers.organization_id", "ledgers.ledger_id"],
+            name="period_events_ledger",
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "api_key_id"],
+            ["api_keys.organization_id", "api_keys.api_key_id"],
+            name="period_events_api_key",
+        ),
+        one_of("kind", PeriodEventKind),
+        CheckConstraint("number >= 1", name="number"),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    number: int = Field(sa_type=Integer, primary_key=True)  # 1, 2, 3 … in the ledger
+    kind: str = Field(sa_type=Text)
+    closed_through: datetime | None = Field(sa_type=Moment)  # from then on; None is nothing closed
+    reason: str | None = Field(sa_type=Text)
+    api_key_id: UUID = Field(sa_type=Uuid)
+    recorded_at: datetime = Field(sa_type=Moment)
 
 
 class Currency(SQLModel, table=True):
@@ -391,6 +426,16 @@ class Entry(SQLModel, table=True):
             "transaction_sequence",
             postgresql_where=text("effect = 'hold'"),
         ),
+        # An account's entries, and a ledger's, by the time at which they happened in the world.
+        Index("entries_effective_at", "organization_id", "account_id", "effective_at", "sequence"),
+        Index(
+            "entries_ledger_effective_at",
+            "organization_id",
+            "ledger_id",
+            "effective_at",
+            "transaction_sequence",
+            "line",
+        ),
         one_of("direction", Direction),
         one_of("effect", Effect),
         CheckConstraint(f"amount > 0 AND amount <= {MAX_AMOUNT}", name="amount"),
@@ -500,6 +545,30 @@ class TemplateUse(SQLModel, table=True):
     params: dict[str, Any] = Field(sa_type=JSONB)  # all of them, defaults too, as texts
 
 
+class AccountTotals(SQLModel, table=True):
+    """What the first `sequence` entries of an account come to in one span of effective time.
+
+    Append-only, and a pure function of the entries: `totals.py` has the spans and who writes them.
+    It has no foreign key, which would do nothing but lock what postings need; `verify` looks.
+    """
+
+    __tablename__: ClassVar[str] = "account_totals"
+    __table_args__ = (CheckConstraint("level BETWEEN 0 AND 15 AND span >= 0", name="span"),)
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    account_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    level: int = Field(sa_type=SmallInteger, primary_key=True)  # the span is 16^level microseconds
+    span: int = Field(sa_type=BigInteger, primary_key=True)  # 0, 1, 2 … since the year 1
+    sequence: int = Field(sa_type=BigInteger, primary_key=True)
+    latest: int = Field(sa_type=BigInteger)  # the sequence of the last entry in it
+    entries: int = Field(sa_type=BigInteger)
+    split: bool  # whether the next finer spans in it have totals too
+    posted_debits: int = Field(sa_type=Total)
+    posted_credits: int = Field(sa_type=Total)
+    pending_debits: int = Field(sa_type=Total)  # what a span does to pending may be below zero
+    pending_credits: int = Field(sa_type=Total)
+
+
 def table_of(model: type[SQLModel]) -> Table:
     """The SQLAlchemy table behind a model, to build statements from."""
     return SQLModel.metadata.tables[str(model.__tablename__)]
@@ -509,6 +578,7 @@ organizations = table_of(Organization)
 api_keys = table_of(ApiKey)
 api_key_ledgers = table_of(ApiKeyLedger)
 ledgers = table_of(Ledger)
+period_events = table_of(PeriodEvent)
 currencies = table_of(Currency)
 accounts = table_of(Account)
 transactions = table_of(Transaction)
@@ -516,3 +586,4 @@ transaction_events = table_of(TransactionEvent)
 entries = table_of(Entry)
 transaction_templates = table_of(TransactionTemplate)
 template_uses = table_of(TemplateUse)
+account_totals = table_of(AccountTotals)

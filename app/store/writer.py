@@ -22,7 +22,7 @@ through, and who writes to that one is told to come again.
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +82,7 @@ class Writer:
     database: Database
     max_batch_entries: int
     max_waiting_entries: int
+    on_written: Callable[[Sequence[Decision]], None] | None = None
     batches: int = 0
     _queue: FairQueue[_Waiting] = field(init=False)
     _limit: int = field(init=False)
@@ -175,6 +176,8 @@ class Writer:
                     waiting.answer.set_exception(_for_caller(fault))
             return
         for waiting, answer in zip(batch, answers, strict=True):
+            if self.on_written and not isinstance(answer, Refusal) and not waiting.group.dry_run:
+                self.on_written(answer)
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)
 

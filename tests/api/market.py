@@ -7,6 +7,7 @@ from tests.api_client import Api, Json
 ERROR = """
     ... on UserError { code message path retryable }
     ... on LedgerNotFound { __typename }
+    ... on PeriodClosed { closedThrough }
     ... on EntriesUnbalanced { currency { code exponent } debits credits }
     ... on AccountNotOpen { accountStatus account { name } }
     ... on InsufficientFunds { available required account { name } }

@@ -124,8 +124,24 @@ TRANSACTIONS = List(
     node="id sequence status externalId effectiveAt createdAt metadata",
 )
 ENTRY = "id sequence status direction amount effectiveAt createdAt account { id currency { code } }"
-ENTRIES = List("entries of ledger", "Ledger", "entries", "EntryFilter", node=ENTRY)
-LINES = List("entries of account", "Account", "entries", "EntryFilter", backwards=True, node=ENTRY)
+ENTRIES = List(
+    "entries of ledger",
+    "Ledger",
+    "entries",
+    "EntryFilter",
+    "EntryOrder",
+    backwards=True,
+    node=ENTRY,
+)
+LINES = List(
+    "entries of account",
+    "Account",
+    "entries",
+    "EntryFilter",
+    "EntryOrder",
+    backwards=True,
+    node=ENTRY,
+)
 HOLDS = List("holds", "Account", "holds", None, node="id status sequence")
 LISTS = [LEDGERS, ACCOUNTS, TRANSACTIONS, ENTRIES, LINES, HOLDS]
 LARGEST = 10**36
@@ -242,6 +258,27 @@ async def test_orders(
     assert rows == sorted(rows, key=key, reverse=descending)
     assert await what.walk(books.api, books.ledger, 100, orderBy=order) == rows
     assert sorted(_ids(rows)) == sorted(_ids(await what.walk(books.api, books.ledger, 100)))
+
+
+@pytest.mark.parametrize("what", [ENTRIES, LINES], ids=lambda what: what.name)
+@pytest.mark.parametrize("field", ["SEQUENCE", "EFFECTIVE_AT"])
+async def test_orders_of_entries(books: Books, what: List, field: str) -> None:
+    """On either axis, either way and from either end; what took effect at once, as recorded."""
+    parent = books.parent(what)
+    natural = await what.walk(books.api, parent, 100)
+    expected = natural if field == "SEQUENCE" else sorted(natural, key=lambda e: e["effectiveAt"])
+    assert (natural == expected) is (field == "SEQUENCE")
+    for direction, rows in (("ASC", expected), ("DESC", expected[::-1])):
+        order = {"field": field, "direction": direction}
+        for size in (2, 100):
+            assert await what.walk(books.api, parent, size, orderBy=order) == rows
+            assert await what.walk_back(books.api, parent, size, orderBy=order) == rows
+        within = {"effectiveAt": {"gte": rows[-1]["effectiveAt"], "lt": rows[0]["effectiveAt"]}}
+        if direction == "DESC":
+            chosen = [r for r in rows if r["effectiveAt"] < rows[0]["effectiveAt"]]
+            assert await what.walk(books.api, parent, 3, orderBy=order, filter=within) == [
+                r for r in chosen if r["effectiveAt"] >= rows[-1]["effectiveAt"]
+            ]
 
 
 async def test_page_sizes(books: Books) -> None:

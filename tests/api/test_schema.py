@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -178,6 +179,7 @@ SAMPLES: dict[str, Any] = {
     "requested": 6,
     "external_id": "mine",
     "transaction_status": "posted",
+    "closed_through": datetime(2026, 1, 1, tzinfo=UTC),
     "account_status": "frozen",
     "expected_version": 3,
     "actual_version": 4,

@@ -95,6 +95,16 @@ QUERIES: dict[str, tuple[str, int]] = {
         # is below those is known by then
         8,
     ),
+    "entries in both orders, and periods": (
+        (
+            "{ ledgers { nodes { entries(first: 2) { nodes { id } } periods { nodes { kind } }"
+            " late: entries(first: 2, orderBy: {field: EFFECTIVE_AT, direction: DESC}) { nodes"
+            " { id } } accounts { nodes { entries(last: 2, orderBy: {field: EFFECTIVE_AT}) { nodes"
+            " { id } } } } } } }"
+        ),
+        # ledgers, their entries twice, their periods, accounts, entries of those
+        6,
+    ),
     "nodes of four types": (
         "query ($l: ID!, $a: ID!, $t: ID!, $e: ID!) { nodes(ids: [$l, $a, $t, $e, $a]) { id } }",
         4,
@@ -119,9 +129,10 @@ QUERIES: dict[str, tuple[str, int]] = {
     "trial balances of all ledgers": (
         (
             "{ ledgers { nodes { now: trialBalance { debits }"
-            ' then: trialBalance(asOf: "2026-01-01T00:00:00Z") { debits } } } }'
+            ' then: trialBalance(asOf: "2026-01-01T00:00:00Z") { debits }'
+            ' known: trialBalance(knownAt: "2026-01-01T00:00:00Z") { debits } } } }'
         ),
-        3,
+        4,
     ),
     "two pages of one list": (
         (
@@ -428,6 +439,7 @@ PARENTS = {
     "entries_of_ledger": "ledger_id",
     "templates_of_ledger": "ledger_id",
     "versions_of_template": "template_id",
+    "periods_of_ledger": "ledger_id",
 }
 MIDDLE: Mapping[str, Any] = {
     "ledger_id": UUID(int=2**127),
@@ -436,6 +448,7 @@ MIDDLE: Mapping[str, Any] = {
     "sequence": 25,
     "transaction_sequence": 700,
     "line": 1,
+    "number": 1,
     "effective_at": datetime(2026, 1, 1, tzinfo=UTC),
     "code": "code150",
     "version": 2,

@@ -14,6 +14,7 @@ from tests.benchmarks import (
     memory_measures,
     nested_measures,
     posting_measures,
+    time_measures,
 )
 from tests.benchmarks.measuring import Group, NotMeasured, Ratio, console
 from tests.benchmarks.stage import (
@@ -54,6 +55,7 @@ PARTS = (
     Part(_of(nested_measures.RATIOS), nested_measures.nested_groups, Effort(3, 2), Effort(7, 5)),
     Part(memory_measures.NAMES, memory_measures.memory_groups, None, Effort(1, 10)),
     Part(_of(growth_measures.RATIOS), growth_measures.growth_groups, None, Effort(5, 4)),
+    Part(_of(time_measures.RATIOS), time_measures.time_groups, None, Effort(5, 4)),
 )
 QUICK = (
     "hot_vs_pgbench_1",

@@ -93,6 +93,12 @@ def archived(book: Book, command: PostTransaction) -> PostTransaction:
     return command
 
 
+def backdated(book: Book, command: PostTransaction) -> PostTransaction:
+    ledger = book.ledgers[ORGANIZATION, LEDGER]
+    book.ledgers[ORGANIZATION, LEDGER] = replace(ledger, closed_through=NOW - timedelta(days=1))
+    return replace(command, effective_at=NOW - timedelta(days=1))
+
+
 def unknown(_: Book, command: PostTransaction) -> PostTransaction:
     extra = EntryDraft(uuid4(), Direction.DEBIT, 5)
     return replace(command, entries=(*command.entries, extra))
@@ -138,6 +144,7 @@ FAULTS = {
     "LEDGER_NOT_FOUND": hidden,
     "IDEMPOTENCY_CONFLICT": used,
     "LEDGER_ARCHIVED": archived,
+    "PERIOD_CLOSED": backdated,
     "ACCOUNT_NOT_FOUND": unknown,
     "ENTRIES_UNBALANCED": unbalanced,
     "EXTERNAL_ID_TAKEN": taken,

@@ -12,13 +12,16 @@ Three ledgers of two organizations. What happens in `main`, by sequence of trans
     8  held, on both sides of each account
     9  posted, down to the wallet's floor
 
-In the others a sale is posted and a payout held and settled, all at one moment.
+In the others a sale is posted and a payout held and settled, all at one moment. Then `other` is
+closed through 2020, and in part reopened; and the totals of its cash are kept, entry by entry.
 """
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
+from unittest.mock import patch
 from uuid import UUID, uuid5
 
 from app.ledger.accounts import Mode, Scope
@@ -32,7 +35,8 @@ from app.ledger.commands import (
     SettleTransaction,
     VoidTransaction,
 )
-from app.store import administration, identity
+from app.ledger.periods import MovePeriod, PeriodEventKind
+from app.store import administration, identity, totals
 from app.store.database import Connection, Database
 from app.store.writer import Writer
 
@@ -134,7 +138,28 @@ async def write_books(url: str) -> Books:
                     book.settle("payout", "payout, settled"),
                 ]
             )
+        await _close(database, books.other)
+        with patch.object(totals, "CHUNK", 1):
+            async with await database.connect() as connection:
+                await totals.roll_up(connection, first, books.other.accounts["cash"])
     return books
+
+
+async def _close(database: Database, book: Book) -> None:
+    async with database.writing() as connection:
+        key, _ = await identity.create_key(
+            connection,
+            book.scope.organization_id,
+            name="Controller",
+            mode=book.scope.mode,
+            permissions=tuple(identity.Permission),
+        )
+        for kind, year in ((PeriodEventKind.CLOSED, 2020), (PeriodEventKind.REOPENED, 2019)):
+            through = datetime(year, 12, 31, tzinfo=UTC)
+            await administration.move_period(
+                connection,
+                MovePeriod(book.scope, book.ledger_id, kind, through, None, key.api_key_id),
+            )
 
 
 def _commands(book: Book) -> list[Command]:

@@ -550,3 +550,53 @@ INSERT INTO template_uses
     SELECT :'organization', :'ledger', 1, 'order', 1, '{}' FROM generate_series(1, 2);
 --> TEMPLATE_USE_REPEATED first/main template use 1
 --> TEMPLATE_USE_REPEATED first/main template use 1
+
+-- CLOSED_THROUGH_WRONG
+UPDATE ledgers SET closed_through = NULL WHERE ledger_id = :'other';
+--> CLOSED_THROUGH_WRONG first/other ledger other
+
+-- PERIOD_WITHOUT_LEDGER
+UPDATE period_events SET ledger_id = :'foreign' WHERE ledger_id = :'other';
+--> CLOSED_THROUGH_WRONG first/other ledger other
+--> PERIOD_WITHOUT_LEDGER first/foreign period 1
+--> PERIOD_WITHOUT_LEDGER first/foreign period 2
+
+-- PERIOD_WITHOUT_KEY
+DELETE FROM api_keys;
+--> PERIOD_WITHOUT_KEY first/other period 1
+--> PERIOD_WITHOUT_KEY first/other period 2
+
+-- PERIOD_NUMBERS_BROKEN
+DELETE FROM period_events WHERE number = 1;
+--> PERIOD_NUMBERS_BROKEN first/other period 2
+
+-- PERIOD_TIME_DECREASES
+UPDATE period_events SET recorded_at = recorded_at + interval '1 hour' WHERE number = 1;
+--> PERIOD_TIME_DECREASES first/other period 2
+
+-- ENTRY_IN_CLOSED_PERIOD
+UPDATE period_events SET recorded_at = '2021-01-01' WHERE number = 1;
+UPDATE period_events SET closed_through = '2100-01-01' WHERE number = 1;
+--> ENTRY_IN_CLOSED_PERIOD first/other entry cash/1
+--> ENTRY_IN_CLOSED_PERIOD first/other entry cash/2
+--> ENTRY_IN_CLOSED_PERIOD first/other entry cash/3
+--> ENTRY_IN_CLOSED_PERIOD first/other entry wallet/1
+--> ENTRY_IN_CLOSED_PERIOD first/other entry wallet/2
+--> ENTRY_IN_CLOSED_PERIOD first/other entry wallet/3
+
+-- KEPT_TOTALS_WITHOUT_ACCOUNT
+INSERT INTO account_totals VALUES (:'organization', :'foreign', 15, 0, 1, 1, 1, false, 1, 0, 0, 0);
+--> KEPT_TOTALS_NOT_OF_ENTRIES first/None totals foreign/15/0/1
+--> KEPT_TOTALS_WITHOUT_ACCOUNT first/None totals foreign/15/0/1
+
+-- KEPT_TOTALS_MISSING
+DELETE FROM account_totals WHERE level = 14 AND sequence = 3;
+--> KEPT_TOTALS_MISSING first/other totals cash/14/0/3
+
+-- KEPT_TOTALS_REPEATED
+INSERT INTO account_totals SELECT * FROM account_totals WHERE level = 15 AND sequence = 2;
+--> KEPT_TOTALS_REPEATED first/other totals cash/15/0/2
+
+-- KEPT_TOTALS_NOT_OF_ENTRIES
+UPDATE account_totals SET posted_debits = posted_debits + 1 WHERE level = 15 AND sequence = 2;
+--> KEPT_TOTALS_NOT_OF_ENTRIES first/other totals cash/15/0/2

@@ -38,6 +38,8 @@ TABLES = (
     "entries",
     "transaction_templates",
     "template_uses",
+    "period_events",
+    "account_totals",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -109,6 +111,30 @@ GUARDED = {
         "version",
         "params",
     ),
+    "period_events": (
+        "organization_id",
+        "ledger_id",
+        "number",
+        "kind",
+        "closed_through",
+        "reason",
+        "api_key_id",
+        "recorded_at",
+    ),
+    "account_totals": (
+        "organization_id",
+        "account_id",
+        "level",
+        "span",
+        "sequence",
+        "latest",
+        "entries",
+        "split",
+        "posted_debits",
+        "posted_credits",
+        "pending_debits",
+        "pending_credits",
+    ),
 }
 """Columns that stay as they were recorded."""
 
@@ -130,6 +156,7 @@ GRANTED = {
         "accounts.version",
         "api_keys.revoked_at",
         "ledgers.archived_at",
+        "ledgers.closed_through",
         "ledgers.description",
         "ledgers.last_recorded_at",
         "ledgers.last_sequence",
@@ -538,6 +565,39 @@ REFUSED = {
     "a counter below zero": (
         "UPDATE ledgers SET last_sequence = -1",
         (CHECK, "ledgers_last_sequence"),
+    ),
+    # periods and totals
+    "a period twice": (
+        copy("period_events", "'{}'", "number = 1"),
+        (REPEATED, "period_events_pkey"),
+    ),
+    "a period of another organization": (
+        copy("period_events", f"jsonb_build_object('organization_id', {SECOND})", "number = 1"),
+        (FOREIGN, "period_events_ledger"),
+    ),
+    "a period by nobody": (
+        copy(
+            "period_events",
+            "jsonb_build_object('number', 3, 'api_key_id', gen_random_uuid())",
+            "number = 1",
+        ),
+        (FOREIGN, "period_events_api_key"),
+    ),
+    "an unknown kind of period": (
+        copy("period_events", """'{"number": 3, "kind": "lost"}'""", "number = 1"),
+        (CHECK, "period_events_kind"),
+    ),
+    "a period's number of zero": (
+        copy("period_events", """'{"number": 0}'""", "number = 1"),
+        (CHECK, "period_events_number"),
+    ),
+    "totals twice": (
+        copy("account_totals", "'{}'", "level = 15"),
+        (REPEATED, "account_totals_pkey"),
+    ),
+    "totals beyond the whole of time": (
+        copy("account_totals", """'{"level": 16}'""", "level = 15"),
+        (CHECK, "account_totals_span"),
     ),
     "a status that its times deny": (
         "UPDATE transactions SET status = 'pending' WHERE status = 'posted'",

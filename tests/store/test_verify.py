@@ -109,6 +109,7 @@ def with_ids(statements: str, books: Books) -> str:
         "other": books.other.ledger_id,
         "foreign": books.foreign.ledger_id,
         "other_bank": books.other.accounts["bank"],
+        "other_cash": books.other.accounts["cash"],
         **books.main.accounts,
     }
     return re.sub(r":'(\w+)'", lambda match: f"'{ids[match[1]]}'", statements)
@@ -152,8 +153,8 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     """Ids, numbers and keys are an organization's own, for the database and for every check."""
     twin = uuid4()
     change = f"""'{{"organization_id": "{twin}"}}'"""
-    tables = ("organizations", "ledgers", "currencies", "accounts", "transactions")
-    for table in (*tables, "transaction_events", "entries"):
+    tables = ("organizations", "api_keys", "ledgers", "period_events", "currencies", "accounts")
+    for table in (*tables, "transactions", "transaction_events", "entries", "account_totals"):
         run(
             url,
             f"INSERT INTO {table} SELECT (jsonb_populate_record(t, {change})).* FROM {table} t"

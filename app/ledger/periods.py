@@ -1,0 +1,63 @@
+"""Closing periods: from then on no entry is recorded that takes effect in them.
+
+A ledger is closed through one moment, or not at all. Closing moves that moment forward and
+reopening moves it back; where it already is as far, or farther, nothing changes, so either may be
+sent twice. Only what is over can be closed: `through` lies before now. So what takes effect when it
+is recorded, as the settling, voiding and expiring of holds does, never meets a closed period.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+from app.ledger.accounts import Ledger, Scope
+from app.ledger.commands import MAX_DESCRIPTION_LENGTH, check_text
+from app.ledger.refusals import PeriodClosed, ValidationFailed
+
+
+class PeriodEventKind(Enum):
+    """What happened to the closed past of a ledger."""
+
+    CLOSED = "closed"
+    REOPENED = "reopened"
+
+
+@dataclass(frozen=True, slots=True)
+class MovePeriod:
+    """Close a ledger through a moment (UTC), or reopen all that is later; None reopens all."""
+
+    scope: Scope
+    ledger_id: UUID
+    kind: PeriodEventKind
+    through: datetime | None
+    reason: str | None
+    api_key_id: UUID
+
+    def check(self) -> None:
+        """Raise ValidationFailed where the input alone is wrong."""
+        check_text("reason", self.reason, MAX_DESCRIPTION_LENGTH, blank=True)
+
+
+def moves(command: MovePeriod, closed_through: datetime | None, now: datetime) -> bool:
+    """Say whether the command changes anything where so much is closed. Raises ValidationFailed."""
+    through = command.through
+    if command.kind is PeriodEventKind.REOPENED:
+        return closed_through is not None and (through is None or through < closed_through)
+    if through is not None and through >= now:
+        raise ValidationFailed(
+            message="Only a period that is over can be closed; this moment is yet to come.",
+            path=("input", "through"),
+        )
+    return through is not None and (closed_through is None or through > closed_through)
+
+
+def refuse_closed(ledger: Ledger, effective_at: datetime) -> None:
+    """Refuse an entry that would take effect in a closed period."""
+    closed_through = ledger.closed_through
+    if closed_through is not None and effective_at <= closed_through:
+        raise PeriodClosed(
+            message=f"The ledger is closed through {closed_through.isoformat()}; nothing takes"
+            " effect by then any more.",
+            closed_through=closed_through,
+        )
