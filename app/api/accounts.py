@@ -17,7 +17,8 @@ from app.api.errors import Code, CodedError
 from app.api.filters import EntryFilter
 from app.api.ids import ACCOUNT, encode
 from app.api.nodes import Node
-from app.api.scalars import JSON, Amount, DateTime, Sequence
+from app.api.scalars import JSON, Amount, DateTime, Sequence, optional_amount
+from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
 from app.store import rows
 from app.store.history import PastBalances
@@ -48,6 +49,18 @@ class Account(Node):
             " limit. Floors look at recorded order, not at effective time."
         )
     )
+    balance_ceiling: Amount | None = strawberry.field(
+        description=(
+            "Above this no entry may take what the account could come to: posted plus what is"
+            " pending on the normal side, in minor units; null if it may rise without limit."
+        )
+    )
+    entry_maximum: Amount | None = strawberry.field(
+        description=(
+            "The largest new entry that it takes, either way, in minor units; null if any. Settling"
+            " what was held before is not bound by it."
+        )
+    )
     metadata: JSON = strawberry.field(description="The client's own data.")
     version: Sequence = strawberry.field(description="The sequence of its latest entry, or 0.")
     created_at: DateTime = strawberry.field(description="When it was opened.")
@@ -63,7 +76,9 @@ class Account(Node):
             normal_balance=Direction(row.normal_balance),
             currency=Currency(code=row.currency, exponent=row.exponent),
             status=AccountStatus(row.status),
-            available_floor=None if row.available_floor is None else Amount(row.available_floor),
+            available_floor=optional_amount(row.available_floor),
+            balance_ceiling=optional_amount(row.balance_ceiling),
+            entry_maximum=optional_amount(row.entry_maximum),
             metadata=JSON(row.metadata),
             version=Sequence(row.version),
             created_at=DateTime(row.created_at),
@@ -152,6 +167,19 @@ class Account(Node):
             order="sequence",
             first=first,
             after=after,
+        )
+
+    @strawberry.field(
+        description="Its limits on what goes out in a window of time, with their usage now."
+    )
+    def velocity_limits(self, info: Info) -> list[VelocityLimit]:
+        if not self.row.velocity_limited:
+            return []
+        now = info.context.now
+        return info.context.load.velocities(
+            self.row.account_id,
+            now,
+            lambda limits: [VelocityLimit.of(limit, now) for limit in limits],
         )
 
     @strawberry.field(

@@ -49,6 +49,11 @@ def moment(at: datetime | None) -> DateTime | None:
     return None if at is None else DateTime(at)
 
 
+def optional_amount(amount: int | None) -> Amount | None:
+    """An amount that may be missing."""
+    return None if amount is None else Amount(amount)
+
+
 def _text(value: object, kind: str) -> str:
     if not isinstance(value, str):
         raise _bad(f"{kind} is written as a string.")

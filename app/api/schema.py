@@ -8,6 +8,7 @@ from app.api.ledger_mutations import LedgerMutations
 from app.api.queries import Query
 from app.api.scalars import SCALARS
 from app.api.transaction_mutations import TransactionMutations
+from app.api.velocity_limit_mutations import VelocityLimitMutations
 
 
 @strawberry.type(
@@ -16,7 +17,7 @@ from app.api.transaction_mutations import TransactionMutations
         " fields of one operation run one after another, each committed by itself."
     )
 )
-class Mutation(LedgerMutations, AccountMutations, TransactionMutations):
+class Mutation(LedgerMutations, AccountMutations, VelocityLimitMutations, TransactionMutations):
     pass
 
 

@@ -16,8 +16,10 @@ from app.api.nodes import UserError
 from app.api.refusals import (
     AccountNotFound,
     AccountNotOpen,
+    CeilingExceeded,
     ConditionFailed,
     EntriesUnbalanced,
+    EntryTooLarge,
     ExternalIdTaken,
     IdempotencyConflict,
     InsufficientFunds,
@@ -28,6 +30,7 @@ from app.api.refusals import (
     TransactionNotFound,
     TransactionNotPending,
     ValidationFailed,
+    VelocityExceeded,
     VersionConflict,
     answering,
     find_transaction,
@@ -53,6 +56,7 @@ class BalanceCondition:
     posted: AmountRange | None = strawberry.field(description="Of posted.", default=None)
     pending: AmountRange | None = strawberry.field(description="Of pending.", default=None)
     available: AmountRange | None = strawberry.field(description="Of available.", default=None)
+    projected: AmountRange | None = strawberry.field(description="Of projected.", default=None)
 
 
 @strawberry.input(description="A line of a new transaction.")
@@ -184,7 +188,10 @@ PostTransactionResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | EntryTooLarge
     | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
     | ConditionFailed
     | VersionConflict
     | IdempotencyConflict
@@ -200,7 +207,10 @@ PostTransactionsResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | EntryTooLarge
     | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
     | ConditionFailed
     | VersionConflict
     | IdempotencyConflict
@@ -425,7 +435,10 @@ def _condition(condition: BalanceCondition | None) -> commands.BalanceCondition 
     if condition is None:
         return None
     return commands.BalanceCondition(
-        _range(condition.posted), _range(condition.pending), _range(condition.available)
+        _range(condition.posted),
+        _range(condition.pending),
+        _range(condition.available),
+        _range(condition.projected),
     )
 
 

@@ -6,6 +6,7 @@ from enum import Enum
 from uuid import UUID
 
 from app.ledger.balances import Balances, Direction
+from app.ledger.velocities import Velocity
 
 
 class Mode(Enum):
@@ -52,7 +53,9 @@ class Account:
     """An account's rules and running totals.
 
     `version` counts its entries, so it is also the sequence of the latest one.
-    `available_floor` is in minor units; None means that available may fall without limit.
+    `available_floor` is in minor units; None means that available may fall without limit. So with
+    `balance_ceiling` and `entry_maximum` (see `limits.py`) and the velocity limits, of which most
+    accounts have none.
     """
 
     organization_id: UUID
@@ -65,7 +68,23 @@ class Account:
     available_floor: int | None
     version: int
     balances: Balances
+    balance_ceiling: int | None = None
+    entry_maximum: int | None = None
+    velocities: tuple[Velocity, ...] = ()
 
     @property
     def available(self) -> int:
         return self.balances.available(self.normal_balance).amount
+
+    @property
+    def highest(self) -> int:
+        return self.balances.highest(self.normal_balance)
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has limits beyond the floor."""
+        return (
+            self.balance_ceiling is not None
+            or self.entry_maximum is not None
+            or bool(self.velocities)
+        )
