@@ -94,19 +94,20 @@ def _counted(
     account: Account, past: Collection[PastLine], entries: Sequence[Entry], created_at: datetime
 ) -> Account:
     before = after = sum(_outgoing(account, line) for line in past)
+    velocities = account.velocities
     for index, entry in enumerate(entries):
         step = _outgoing(account, entry)
+        if step == 0:
+            continue
         after += step
-        if step > 0:
-            for velocity in account.velocities:
-                if velocity.with_outgoing(before, after, created_at).exceeded:
-                    raise _exceeded(account, velocity, after - before, created_at, index)
-    return replace(
-        account,
-        velocities=tuple(
+        velocities = tuple(
             velocity.with_outgoing(before, after, created_at) for velocity in account.velocities
-        ),
-    )
+        )
+        if step > 0:
+            for velocity, now in zip(account.velocities, velocities, strict=True):
+                if now.exceeded:
+                    raise _exceeded(account, velocity, after - before, created_at, index)
+    return replace(account, velocities=velocities)
 
 
 def _outgoing(account: Account, line: PastLine | Entry) -> int:

@@ -109,11 +109,14 @@ class Velocity:
     used_count: int = 0
 
     def moved(self, now: datetime, version: int, gone: Gone) -> "Velocity":
-        """Its usage at `now`, of an account at that version; a new period begins at nothing."""
+        """Its usage at `now`, of an account at that version.
+
+        A new period begins at nothing, and so does a window that has left all behind.
+        """
         start, _ = self.window.bounds(now)
         if start <= self.counted_from:
             return self
-        if self.window.period is not None:
+        if self.window.period is not None or gone.last == version:
             return replace(
                 self, counted_from=start, counted_after=version, used_amount=0, used_count=0
             )

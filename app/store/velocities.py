@@ -39,19 +39,28 @@ _OUTGOING = """
 _READ = """
     SELECT v.organization_id, v.account_id, a.version, v.name, v.maximum_amount, v.maximum_count,
         v.window_seconds, v.period, v.time_zone, v.counted_from, v.counted_after, v.used_amount,
-        v.used_count, coalesce(gone.amount, 0), gone.count, passed.sequence
+        v.used_count, coalesce(gone.amount, 0), gone.count,
+        coalesce(passed.sequence, v.counted_after)
     FROM {wanted}
     JOIN accounts a ON a.organization_id = wanted.organization_id
         AND a.account_id = wanted.account_id
     JOIN velocity_limits v ON v.organization_id = a.organization_id AND v.account_id = a.account_id
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN v.window_seconds IS NULL THEN v.counted_after ELSE coalesce((
-            SELECT e.sequence - 1 FROM entries e
-            WHERE e.organization_id = a.organization_id AND e.account_id = a.account_id
-                AND e.sequence > v.counted_after
-                AND e.recorded_at > {now} - make_interval(secs => v.window_seconds)
-            ORDER BY e.organization_id, e.account_id, e.sequence LIMIT 1
-        ), a.version) END AS sequence
+        SELECT CASE
+            WHEN v.window_seconds IS NULL THEN v.counted_after
+            WHEN (
+                SELECT e.recorded_at FROM entries e
+                WHERE e.organization_id = a.organization_id AND e.account_id = a.account_id
+                    AND e.sequence = a.version
+            ) <= {now} - make_interval(secs => v.window_seconds) THEN a.version
+            ELSE (
+                SELECT e.sequence - 1 FROM entries e
+                WHERE e.organization_id = a.organization_id AND e.account_id = a.account_id
+                    AND e.sequence > v.counted_after
+                    AND e.recorded_at > {now} - make_interval(secs => v.window_seconds)
+                ORDER BY e.organization_id, e.account_id, e.sequence LIMIT 1
+            )
+        END AS sequence
     ) passed
     CROSS JOIN LATERAL (
         SELECT sum(amount) AS amount, count(*) FILTER (WHERE amount > 0) AS count
@@ -60,14 +69,13 @@ _READ = """
     ORDER BY v.organization_id, v.account_id, v.name
 """
 
-_LEFT_BEHIND = _OUTGOING.format(after="v.counted_after", upto="passed.sequence")
+# Where all is left behind there is nothing to sum.
+_LEFT_BEHIND = _OUTGOING.format(after="v.counted_after", upto="nullif(passed.sequence, a.version)")
 
-READ_LOCKED = numbered(
-    _READ.format(
-        wanted="unnest(%s::uuid[], %s::uuid[]) AS wanted (organization_id, account_id)",
-        now="%s::timestamptz",
-        outgoing=_LEFT_BEHIND,
-    )
+READ_LOCKED = _READ.format(
+    wanted="unnest($1::uuid[], $2::uuid[]) AS wanted (organization_id, account_id)",
+    now="$3::timestamptz",
+    outgoing=_LEFT_BEHIND,
 )
 READ_SHOWN = _READ.format(
     wanted="(SELECT %(organization)s::uuid AS organization_id, unnest(%(ids)s::uuid[])"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.store.database import Snapshot
 from app.store.identity import Permission
 from app.store.verify import verify
 from tests.api.market import Market
@@ -275,6 +276,28 @@ async def test_a_limit_is_shown_with_its_usage(market: Market) -> None:
     assert daily["startsAt"].endswith("T18:15:00.000000Z")
     assert await used(market, "wallet") == [("50", "2")] * 2
     assert await used(market, "cash") == []
+
+
+async def test_limits_are_read_together(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One statement reads the limits of all accounts of an answer."""
+    for name in ("wallet", "shop", "euros", "purse"):
+        await limit(market, name, "a", maximumCount="1")
+        await limit(market, name, "b", maximumCount="2")
+    statements: list[str] = []
+    run = Snapshot.rows
+
+    async def noted(self: Snapshot, statement: str, parameters: Any) -> Any:
+        statements.append(statement)
+        return await run(self, statement, parameters)
+
+    monkeypatch.setattr(Snapshot, "rows", noted)
+    query = (
+        "query ($id: ID!) { ledger(id: $id) { accounts { nodes { velocityLimits { name } } } } }"
+    )
+    accounts = (await market.api.run(query, {"id": market.ledger}))["ledger"]["accounts"]["nodes"]
+    shown = [[one["name"] for one in account["velocityLimits"]] for account in accounts]
+    assert sorted(shown) == [[]] + [["a", "b"]] * 4
+    assert len(statements) == 3
 
 
 async def test_a_limit_to_the_unit(market: Market) -> None:
