@@ -49,13 +49,23 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """An account's limits beyond the floor (see `limits.py`), in minor units; None does not bind.
+
+    One field of an account that is mostly None: accounts without limits pay next to nothing.
+    """
+
+    balance_ceiling: int | None = None
+    entry_maximum: int | None = None
+    velocities: tuple[Velocity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """An account's rules and running totals.
 
     `version` counts its entries, so it is also the sequence of the latest one.
-    `available_floor` is in minor units; None means that available may fall without limit. So with
-    `balance_ceiling` and `entry_maximum` (see `limits.py`) and the velocity limits, of which most
-    accounts have none.
+    `available_floor` is in minor units; None means that available may fall without limit.
     """
 
     organization_id: UUID
@@ -68,9 +78,7 @@ class Account:
     available_floor: int | None
     version: int
     balances: Balances
-    balance_ceiling: int | None = None
-    entry_maximum: int | None = None
-    velocities: tuple[Velocity, ...] = ()
+    limits: Limits | None = None
 
     @property
     def available(self) -> int:
@@ -79,12 +87,3 @@ class Account:
     @property
     def highest(self) -> int:
         return self.balances.highest(self.normal_balance)
-
-    @property
-    def limited(self) -> bool:
-        """Whether it has limits beyond the floor."""
-        return (
-            self.balance_ceiling is not None
-            or self.entry_maximum is not None
-            or bool(self.velocities)
-        )

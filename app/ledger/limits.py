@@ -36,7 +36,8 @@ def refuse_too_large(
 ) -> None:
     """Refuse the first line above its account's maximum."""
     for index, (account_id, _, effect, amount, _) in enumerate(lines):
-        maximum = accounts[account_id].entry_maximum
+        limits = accounts[account_id].limits
+        maximum = None if limits is None else limits.entry_maximum
         if maximum is not None and effect in _NEW and amount > maximum:
             raise EntryTooLarge(
                 message=f"An entry on this account is at most {maximum} minor units.",
@@ -49,19 +50,15 @@ def refuse_too_large(
 
 def refuse_above_ceiling(accounts: Mapping[UUID, Account], entries: Iterable[Entry]) -> None:
     """Refuse the first entry that raises the most an account can come to above its ceiling."""
-    highest = {
-        account_id: account.highest
-        for account_id, account in accounts.items()
-        if account.balance_ceiling is not None
-    }
+    highest: dict[UUID, int] = {}
     for index, entry in enumerate(entries):
-        before = highest.get(entry.account_id)
-        if before is None:
-            continue
         account = accounts[entry.account_id]
-        ceiling = account.balance_ceiling
+        ceiling = None if account.limits is None else account.limits.balance_ceiling
+        if ceiling is None:
+            continue
+        before = highest.get(account.account_id, account.highest)
         after = entry.balances_after.highest(account.normal_balance)
-        if ceiling is not None and before < after and ceiling < after:
+        if before < after and ceiling < after:
             raise CeilingExceeded(
                 message=f"The account could come to {after}, above its ceiling of {ceiling}.",
                 path=_amount_path(index),
@@ -85,29 +82,41 @@ def counted(
     new outgoing entry of an account that one of its limits has no room for.
     """
     return tuple(
-        _counted(account, past, entries, created_at) if account.velocities else account
+        replace(
+            account,
+            limits=replace(
+                account.limits,
+                velocities=_counted(account, account.limits.velocities, past, entries, created_at),
+            ),
+        )
+        if account.limits and account.limits.velocities
+        else account
         for account in changed
     )
 
 
 def _counted(
-    account: Account, past: Collection[PastLine], entries: Sequence[Entry], created_at: datetime
-) -> Account:
+    account: Account,
+    unchanged: tuple[Velocity, ...],
+    past: Collection[PastLine],
+    entries: Sequence[Entry],
+    created_at: datetime,
+) -> tuple[Velocity, ...]:
     before = after = sum(_outgoing(account, line) for line in past)
-    velocities = account.velocities
+    velocities = unchanged
     for index, entry in enumerate(entries):
         step = _outgoing(account, entry)
         if step == 0:
             continue
         after += step
         velocities = tuple(
-            velocity.with_outgoing(before, after, created_at) for velocity in account.velocities
+            velocity.with_outgoing(before, after, created_at) for velocity in unchanged
         )
         if step > 0:
-            for velocity, now in zip(account.velocities, velocities, strict=True):
+            for velocity, now in zip(unchanged, velocities, strict=True):
                 if now.exceeded:
                     raise _exceeded(account, velocity, after - before, created_at, index)
-    return replace(account, velocities=velocities)
+    return velocities
 
 
 def _outgoing(account: Account, line: PastLine | Entry) -> int:

@@ -443,7 +443,7 @@ def _carry(
 
     `past` are those that the transaction has already; it was made at `created_at`.
     """
-    limited = any(account.limited for account in accounts.values())
+    limited = [account for account in accounts.values() if account.limits is not None]
     if limited:
         refuse_too_large(accounts, lines)
     current: dict[UUID, Account] = {}

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.ledger.accounts import Account, AccountStatus, Scope
+from app.ledger.accounts import Account, AccountStatus, Limits, Scope
 from app.ledger.administration import (
     Change,
     CreateAccount,
@@ -265,8 +265,7 @@ def account_of(organization_id: UUID, row: AccountRow) -> Account:
         row.available_floor,
         row.version,
         Balances(row.posted_debits, row.posted_credits, row.pending_debits, row.pending_credits),
-        row.balance_ceiling,
-        row.entry_maximum,
+        Limits(row.balance_ceiling, row.entry_maximum),
     )
 
 

@@ -26,7 +26,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode
+from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode
 from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.book import Book, OfOrganization
 from app.ledger.commands import Command, PostTransaction
@@ -71,9 +71,11 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     _, *found = await pipeline.run(BEGIN, *reads.values())
     book, now, velocity_limited = _book(dict(zip(reads, found, strict=True)))
     if velocity_limited:
-        (limits,) = await pipeline.run(velocities.reading(velocity_limited, now))
-        for key, of_account in velocities.found(limits, now).items():
-            book.accounts[key] = replace(book.accounts[key], velocities=of_account)
+        (rows,) = await pipeline.run(velocities.reading(velocity_limited, now))
+        for key, of_account in velocities.found(rows, now).items():
+            account = book.accounts[key]
+            limits = replace(account.limits or Limits(), velocities=of_account)
+            book.accounts[key] = replace(account, limits=limits)
     answers = [_decide(book, group, now) for group in groups]
     written = [
         decision
@@ -274,8 +276,7 @@ def _book(
             floor,
             version,
             Balances(debits, credits_, pending_debits, pending_credits),
-            ceiling,
-            maximum,
+            None if ceiling is maximum is None else Limits(ceiling, maximum),
         )
         if of_velocity:
             velocity_limited.append((organization_id, account_id))

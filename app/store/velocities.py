@@ -115,7 +115,7 @@ def writing(accounts: Iterable[Account]) -> list[Statement]:
             velocity.used_count,
         )
         for account in accounts
-        for velocity in account.velocities
+        for velocity in (account.limits.velocities if account.limits else ())
     ]
     return [(WRITE, arrays(COLUMNS, rows))] if rows else []
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode, Scope
+from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode, Scope
 from app.ledger.balances import STEPS, Balances, Direction, Effect
 from app.ledger.book import Book
 from app.ledger.commands import (
@@ -132,14 +132,16 @@ def overdrawn(book: Book, command: PostTransaction) -> PostTransaction:
 
 def too_large(book: Book, command: PostTransaction) -> PostTransaction:
     cash = book.accounts[ORGANIZATION, CASH]
-    book.accounts[ORGANIZATION, CASH] = replace(cash, entry_maximum=4)
+    book.accounts[ORGANIZATION, CASH] = replace(
+        cash, limits=replace(cash.limits or Limits(), entry_maximum=4)
+    )
     return command
 
 
 def too_high(book: Book, command: PostTransaction) -> PostTransaction:
     """Points go around, after everything else; on their way they are above their ceiling."""
     points = book.accounts[ORGANIZATION, POINTS]
-    book.accounts[ORGANIZATION, POINTS] = replace(points, balance_ceiling=4)
+    book.accounts[ORGANIZATION, POINTS] = replace(points, limits=Limits(balance_ceiling=4))
     around = (
         EntryDraft(POINTS, Direction.CREDIT, 5),
         EntryDraft(POINTS, Direction.DEBIT, 5),
@@ -150,7 +152,9 @@ def too_high(book: Book, command: PostTransaction) -> PostTransaction:
 def too_fast(book: Book, command: PostTransaction) -> PostTransaction:
     limit = Velocity("daily", Window(period=Period.DAY, time_zone="UTC"), 4, None, NOW, 0)
     cash = book.accounts[ORGANIZATION, CASH]
-    book.accounts[ORGANIZATION, CASH] = replace(cash, velocities=(limit,))
+    book.accounts[ORGANIZATION, CASH] = replace(
+        cash, limits=replace(cash.limits or Limits(), velocities=(limit,))
+    )
     return command
 
 
@@ -241,7 +245,7 @@ def test_ceiling_mirrors_the_floor(
             book.accounts[ORGANIZATION, WALLET],
             normal_balance=side,
             available_floor=None if mirrored else -limit,
-            balance_ceiling=limit if mirrored else None,
+            limits=Limits(balance_ceiling=limit) if mirrored else None,
             balances=Balances(**holding),
         )
         lines = []
