@@ -1,21 +1,21 @@
 """The `ledgers` command."""
 
 import asyncio
-import math
-import signal
+import io
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Never, TypeVar
+from typing import Annotated, BinaryIO, Never, TypeVar
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
+import orjson
 import structlog
 import typer
-import uvicorn
 from psycopg import OperationalError
 from psycopg.errors import InsufficientPrivilege
 from pydantic import ValidationError
@@ -25,13 +25,14 @@ from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__
-from app.api.ids import LEDGER, decode_as
+from app.api.ids import LEDGER, decode_as, encode
 from app.api.schema import schema_text
+from app.bulk_import import Import, ImportStopped, Refused
 from app.ledger.accounts import Mode
 from app.ledger.commands import MAX_NAME_LENGTH, check_text
 from app.ledger.refusals import ValidationFailed
 from app.logs import configure_logs
-from app.place import NotMigrated, Place, WrongAddress, database_place, require_migrated
+from app.place import NotMigrated, WrongAddress, database_place, require_migrated
 from app.seed import is_empty, seed
 from app.server import Server
 from app.settings import Settings
@@ -41,6 +42,7 @@ from app.store.embedded import EmbeddedPostgresError
 from app.store.identity import Permission
 from app.store.migrate import migrate as migrate_database
 from app.store.verify import verify as verify_database
+from app.workers import WorkerFailed, serve_alone, serve_by_workers, when_told_to_stop
 
 T = TypeVar("T")
 
@@ -62,7 +64,17 @@ log = structlog.get_logger(__name__)
 OrganizationId = Annotated[
     UUID, typer.Option("--organization", help="The organization's id; see `organizations list`.")
 ]
-EXPECTED = (EmbeddedPostgresError, NotMigrated, OSError, Unavailable, UnsafeDatabase, WrongAddress)
+STDIN = Path("-")
+EXPECTED = (
+    EmbeddedPostgresError,
+    ImportStopped,
+    NotMigrated,
+    OSError,
+    Unavailable,
+    UnsafeDatabase,
+    WorkerFailed,
+    WrongAddress,
+)
 UNUSABLE = (OperationalError, InsufficientPrivilege)
 
 
@@ -107,46 +119,44 @@ def serve(
             help="Fill an empty embedded database with a demo organization, key and marketplace."
         ),
     ] = True,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Processes that serve, on one port; LEDGERS_WORKERS, else 1."
+        ),
+    ] = None,
 ) -> None:
     """Serve the API, GraphiQL and health checks until told to stop.
 
     The embedded database is migrated first; any other must be (see `ledgers migrate`). On SIGTERM
-    or Ctrl-C the server stops accepting, finishes what it has accepted, and ends.
+    or Ctrl-C the server stops accepting, finishes what it has accepted, and ends. With several
+    workers a parent process keeps them up and replaces one that ends.
     """
     settings = _settings()
-    _when_told_to_stop(sys.exit)
+    number = settings.workers if workers is None else workers
+    when_told_to_stop(sys.exit)
     with (
         _listener(host or settings.host, settings.port if port is None else port) as listener,
         database_place(settings) as place,
     ):
         require_migrated(place)
-        server = Server(settings, place.url)
-        config = uvicorn.Config(
-            server.application(),
-            lifespan="off",  # the server runs around uvicorn, lest what stops its start get lost
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
-            server_header=False,
-        )
-        front = uvicorn.Server(config)
-        # uvicorn has handlers of its own, and raises the signal again once it has drained.
-        _when_told_to_stop(partial(setattr, front, "should_exit", True))
+        address = _address(listener)
 
-        async def run() -> None:
-            async with server.running():
-                address = _address(listener)
-                if demo and place.embedded and await is_empty(server.database):
-                    await _seed(server, partial(_show_first_key, address))
-                listener.listen(config.backlog)  # who reads that we serve may connect at once
-                if settings.log_format == "json":
-                    log.info("serving", address=address)
-                else:
-                    notes.print(f"Serving {address}/graphql; explore it at {address}/graphiql")
-                await front.serve([listener])
+        async def prepare(server: Server) -> None:
+            if demo and place.embedded and await is_empty(server.database):
+                await _seed(server, partial(_show_first_key, address))
 
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(run())
+        def announce() -> None:
+            if settings.log_format == "json":
+                log.info("serving", address=address)
+            else:
+                notes.print(f"Serving {address}/graphql; explore it at {address}/graphiql")
+
+        if number > 1:
+            asyncio.run(_in_running(Server(settings, place.url), prepare))
+            serve_by_workers(number, settings, place.url, listener, announce)
+        else:
+            serve_alone(settings, place.url, listener, announce, prepare=prepare)
 
 
 @app.command()
@@ -169,6 +179,60 @@ def seed_command() -> None:
         await _seed(server, out.print)
 
     _in_server(run)
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON Lines, a PostTransactionInput each; - for standard input.",
+        ),
+    ],
+    ledger: Annotated[str, typer.Option(help="The ledger's id, as the API shows it.")],
+    url: Annotated[
+        str | None,
+        typer.Option(help="The server, such as https://ledgers.example; LEDGERS_HOST and _PORT."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="An API key with the scope write; LEDGERS_API_KEY.")
+    ] = None,
+    refused: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write refused lines, with the reasons, to this file as JSON Lines.",
+        ),
+    ] = None,
+) -> None:
+    """Post a file of transactions, however long, each line by itself.
+
+    Run it again after an interruption: what was posted is replayed, nothing is doubled. Ends with 1
+    if a line was refused.
+    """
+    settings = _settings()
+    server = _server_url(url or f"http://{settings.host}:{settings.port}")
+    ledger_id, token = encode(LEDGER, _ledger_id(ledger)), _token(key, settings)
+    if refused is not None and refused.exists() and file != STDIN and refused.samefile(file):
+        raise typer.BadParameter("This is the file to import.", param_hint="--refused")
+    with ExitStack() as stack:
+        source = stack.enter_context(_opened(file))
+        total = None if file == STDIN else _count_lines(file)
+        keep = None if refused is None else stack.enter_context(refused.open("wb"))
+        show = stack.enter_context(_progress())
+        tally = Import(
+            server,
+            ledger_id,
+            token,
+            refuse=partial(_show_refused, keep),
+            show=lambda tally: show("Posting", tally.lines, total),
+        ).run(source)
+    out.print(
+        f"{tally.lines} lines: {tally.posted} posted, {tally.replayed} replayed,"
+        f" {tally.refused} refused."
+    )
+    if tally.refused:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -354,11 +418,6 @@ def _wrong_settings(fault: ValidationError) -> str:
     )
 
 
-def _when_told_to_stop(act: Callable[[], object]) -> None:
-    for told_to_stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_stop, lambda _signal, _frame: act())
-
-
 @contextmanager
 def _listener(host: str, port: int) -> Iterator[socket.socket]:
     """A port of our own, had before anything is started for it; nobody can connect yet."""
@@ -397,14 +456,14 @@ async def _seed(server: Server, show_token: Callable[[str], None]) -> None:
 def _in_server(work: Callable[[Server], Awaitable[T]]) -> T:
     settings = _settings()
 
-    async def run(place: Place) -> T:
-        server = Server(settings, place.url)
-        async with server.running():
-            return await work(server)
-
     with database_place(settings) as place:
         require_migrated(place)
-        return asyncio.run(run(place))
+        return asyncio.run(_in_running(Server(settings, place.url), work))
+
+
+async def _in_running(server: Server, work: Callable[[Server], Awaitable[T]]) -> T:
+    async with server.running():
+        return await work(server)
 
 
 def _in_store(work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -416,13 +475,13 @@ def _in_store(work: Callable[[Connection], Awaitable[T]]) -> T:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
     """What shows people how far something is, from the first time it is called."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     progress = Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal)
     task = progress.add_task("", total=None)
 
-    def show(name: str, done: int, total: int) -> None:
+    def show(name: str, done: int, total: int | None) -> None:
         progress.update(task, description=name, completed=done, total=total)
         progress.start()
 
@@ -444,6 +503,51 @@ def _print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def _server_url(text: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        is_usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable or url.username or url.query or url.fragment:
+        raise typer.BadParameter("An address is like https://ledgers.example.", param_hint="--url")
+    return url
+
+
+def _token(text: str | None, settings: Settings) -> str:
+    """The key to send; what cannot be one is neither sent nor shown."""
+    if text is None and settings.api_key is not None:
+        text = settings.api_key.get_secret_value()
+    if text is None or not identity.is_token(text):
+        raise typer.BadParameter("An API key looks like ldg_….", param_hint="--key")
+    return text
+
+
+def _opened(path: Path) -> io.BufferedReader:
+    if path == STDIN:
+        return io.BufferedReader(io.FileIO(0, closefd=False))
+    return path.open("rb")
+
+
+def _count_lines(path: Path) -> int | None:
+    """How many lines a file has; None for what can be read only once."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(partial(file.read, 1 << 20), b""))
+
+
+def _show_refused(file: BinaryIO | None, refused: Refused) -> None:
+    if file is None:
+        error = refused.error
+        notes.print(f"line {refused.line.number}: {error['code']}: {error['message']}")
+    else:
+        text = (refused.line.text or b"").decode(errors="replace")
+        line = {"line": refused.line.number, "error": refused.error, "text": text}
+        file.write(orjson.dumps(line) + b"\n")
+        file.flush()
 
 
 def _ledger_id(text: str) -> UUID:

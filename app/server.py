@@ -1,36 +1,59 @@
 """The server: everything wired together, from the socket to the store.
 
-/graphql        the API
-/graphiql       the page to explore it
-/health/live    200 while the process runs
-/health/ready   200 while it can serve, which is to say, while the database answers
+/graphql         the API
+/graphiql        the page to explore it
+/bulk/postings   back-fills: many postings in a stream
+/health/live     200 while the process runs
+/health/ready    200 while it can serve; else 503 with a word for why: "database unreachable", or
+                 "busy" where the database answers but all reading connections have been taken for
+                 two seconds: others should be asked meanwhile
+/metrics         counts for Prometheus, if there is a token to read them with
 
 A server that was told to stop needs no word for it: it takes no connection any more.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Any
 
-from psycopg import OperationalError
-from psycopg_pool import PoolTimeout
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
-from app.api import graphiql
+from app.api import bulk, graphiql
 from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
 from app.api.http import GraphQLEndpoint
+from app.api.metrics import CONTENT_TYPE, exposition
 from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
-from app.store.database import Database
+from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
 from app.store.writer import Writer
+
+GRAPHQL_SCHEMA = schema._schema  # noqa: SLF001  strawberry offers no other way
+
+
+class Application(Starlette):
+    """Starlette, but that requests for the API take the shortest way to it."""
+
+    def __init__(
+        self, endpoint: GraphQLEndpoint, routes: Sequence[BaseRoute] = (), **more: Any
+    ) -> None:
+        super().__init__(routes=[Route("/graphql", endpoint, methods=None), *routes], **more)
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/graphql":
+            await self._endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 @dataclass(slots=True)
@@ -41,16 +64,21 @@ class Server:
     url: str
     database: Database = field(init=False)
     writer: Writer = field(init=False)
+    _authenticator: Authenticator = field(init=False)
+    _planner: Planner = field(init=False)
 
     def __post_init__(self) -> None:
         self.database = Database(
             self.url,
             pool_size=self.settings.pool_size,
             statement_seconds=self.settings.execution_seconds,
+            lock_seconds=self.settings.lock_seconds,
         )
         self.writer = Writer(
             self.database, self.settings.max_batch_entries, self.settings.max_waiting_entries
         )
+        self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
+        self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
     @asynccontextmanager
     async def running(self, _: Starlette | None = None) -> AsyncIterator[None]:
@@ -63,15 +91,22 @@ class Server:
             await self.writer.stop()
             await self.database.close()
 
-    def application(self) -> Starlette:
+    def application(self) -> Application:
         """The ASGI application."""
-        return Starlette(
+        endpoint = self._endpoint()
+
+        async def metrics(request: Request) -> Response:
+            return self._metrics(request, endpoint)
+
+        return Application(
+            endpoint,
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
-                Route("/graphql", self._endpoint(), methods=None),
+                Route(bulk.PATH, self._bulk_endpoint(), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
+                Route("/metrics", metrics),
             ],
             lifespan=self.running,
         )
@@ -86,28 +121,43 @@ class Server:
             max_root_mutations=settings.max_root_mutations,
             max_cost=settings.max_cost,
         )
-        graphql_schema = schema._schema  # noqa: SLF001  strawberry offers no other way
-        planner = Planner(graphql_schema, schema.config.name_converter)
         return GraphQLEndpoint(
-            Documents(graphql_schema, limits, planner),
-            authenticate=Authenticator(self.database, settings.principal_cache_seconds),
+            Documents(GRAPHQL_SCHEMA, limits, self._planner),
+            authenticate=self._authenticator,
             open_context=self._open_context,
             max_body_bytes=settings.max_body_bytes,
             execution_seconds=settings.execution_seconds,
         )
 
-    @asynccontextmanager
-    async def _open_context(self, principal: Principal, request_id: str) -> AsyncIterator[Context]:
-        context = Context(principal, request_id, self.database, self.writer)
-        try:
-            yield context
-        finally:
-            await context.close()
+    def _bulk_endpoint(self) -> bulk.BulkEndpoint:
+        return bulk.BulkEndpoint(
+            bulk.PostingInputs(schema, self._planner),
+            self._authenticator,
+            self._open_context,
+            max_line_bytes=self.settings.max_body_bytes,
+            step_seconds=self.settings.execution_seconds,
+        )
+
+    def _open_context(self, principal: Principal, request_id: str) -> Context:
+        return Context(principal, request_id, self.database, self.writer)
+
+    def _metrics(self, request: Request, endpoint: GraphQLEndpoint) -> Response:
+        token = self.settings.metrics_token
+        if token is None:
+            return PlainTextResponse("Set LEDGERS_METRICS_TOKEN to have metrics.\n", 404)
+        expected = f"Bearer {token.get_secret_value()}"
+        given = request.headers.get("authorization", "")
+        if not compare_digest(given.encode(), expected.encode()):
+            return PlainTextResponse("", 401, {"WWW-Authenticate": "Bearer"})
+        others = {"ledgers_batches_total": ("Commits that the writer began.", self.writer.batches)}
+        return Response(exposition(endpoint.counts, others), media_type=CONTENT_TYPE)
 
     async def _ready(self, _: Request) -> Response:
         try:
-            await asyncio.wait_for(self.database.ping(), 3)
-        except (OperationalError, PoolTimeout, TimeoutError):
+            await self.database.ping()
+        except Busy:
+            return JSONResponse({"status": "busy"}, 503)
+        except Unavailable:
             return JSONResponse({"status": "database unreachable"}, 503)
         return JSONResponse({"status": "ready"})
 

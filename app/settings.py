@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes that serve, on one port.")
     pool_size: int = Field(default=8, ge=1, le=200, description="Reading connections of a process.")
     allow_unsafe_durability: bool = Field(
         default=False,
@@ -48,6 +49,15 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least important events that are logged."
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        min_length=16,
+        description="Bearer token with which /metrics may be read; without it there are none.",
+    )
+
+    api_key: SecretStr | None = Field(
+        default=None, description="The API key that `ledgers import` sends."
     )
 
     principal_cache_seconds: float = Field(
@@ -60,6 +70,12 @@ class Settings(BaseSettings):
         default=20.0, ge=0, description="Seconds for requests to finish on SIGTERM."
     )
 
+    lock_seconds: float = Field(
+        default=2.0,
+        ge=0.1,
+        le=60,
+        description="How long the writes of all tenants wait for one locked ledger or account.",
+    )
     max_batch_entries: int = Field(
         default=4000, ge=2, description="Entries in one commit, if they come from several requests."
     )

@@ -1,7 +1,8 @@
-"""A proxy before PostgreSQL's unix socket that loses a COMMIT, or the answer to it.
+"""A proxy before PostgreSQL's unix socket that loses a COMMIT, or the answer to it, or goes silent.
 
 Either way the client's connection is cut, so it cannot know which it was: of `ASKED` nothing has
-been committed, of `ANSWERED` everything. Sessions must not be encrypted, as over a unix socket.
+been committed, of `ANSWERED` everything. A silent one takes connections and messages, keeps both
+open, and passes nothing on. Sessions must not be encrypted, as over a unix socket.
 """
 
 import asyncio
@@ -34,6 +35,17 @@ class FaultProxy:
     hits: int = 0
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _stopped: asyncio.Event = field(default_factory=asyncio.Event)
+    _speaking: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.speak()
+
+    def fall_silent(self) -> None:
+        """Pass nothing on, in either direction, until told to speak."""
+        self._speaking.clear()
+
+    def speak(self) -> None:
+        self._speaking.set()
 
     def lose(self, what: Lost, times: int) -> None:
         """Lose that at so many commits from now on."""
@@ -49,6 +61,7 @@ class FaultProxy:
             try:
                 # The start-up message has no type, only its length.
                 length = await reader.readexactly(4)
+                await self._speaking.wait()
                 backend_writer.write(length + await reader.readexactly(_size(length) - 4))
                 asking = asyncio.ensure_future(self._asking(reader, backend_writer))
                 answering = asyncio.ensure_future(self._answering(backend_reader, writer))
@@ -71,6 +84,7 @@ class FaultProxy:
     async def stop(self) -> None:
         """Cut every connection."""
         self._stopped.set()
+        self.speak()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _hit(self, what: Lost) -> bool:
@@ -96,6 +110,7 @@ class FaultProxy:
                 commits = body.split(b"\0", 2)[1] in committing
             if commits and self._hit(Lost.ASKED):
                 return
+            await self._speaking.wait()
             writer.write(kind + head + body)
             await writer.drain()
 
@@ -104,6 +119,7 @@ class FaultProxy:
             kind, head, body = await _message(reader)
             if kind == b"C" and body == _DONE and self._hit(Lost.ANSWERED):
                 return
+            await self._speaking.wait()
             writer.write(kind + head + body)
             await writer.drain()
 

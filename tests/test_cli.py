@@ -64,7 +64,7 @@ def database(monkeypatch: pytest.MonkeyPatch, make_database: MakeDatabase) -> st
 @pytest.mark.parametrize(
     ("arguments", "commands"),
     [
-        ([], ["serve", "migrate", "seed", "schema", "verify", "keys", "organizations"]),
+        ([], ["serve", "migrate", "seed", "import", "schema", "verify", "keys", "organizations"]),
         (["keys"], ["create", "list", "revoke"]),
         (["organizations"], ["create", "list"]),
     ],
@@ -188,7 +188,7 @@ def test_unusable_database(ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch, co
     """A database that cannot be used is said in a sentence, without its password."""
     arguments = command.split()
     if command == "serve":
-        monkeypatch.setattr(cli, "_when_told_to_stop", lambda _act: None)
+        monkeypatch.setattr(cli, "when_told_to_stop", lambda _act: None)
         arguments += ["--port", "0"]
     for address, sentence in {
         "postgresql://me:secret@127.0.0.1:1/books": "the database cannot be used: connection fail",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.api.enums import ErrorCode
+from app.api.errors import Code
 from app.ledger.refusals import PRECEDENCE
 from app.settings import Settings
 from tests.api_client import Api
@@ -19,7 +20,7 @@ async def test_tour(api: Api) -> None:
     """Every step of the tour answers what the README prints, but for the ids."""
     mine: dict[str, str] = {}
     steps = STEP.findall(README)
-    assert len(steps) == 8
+    assert len(steps) == 11
     for request, printed in steps:
         response = await api.send(ID.sub(lambda match: mine[match[0]], request))
         expected = json.loads(printed)
@@ -37,6 +38,12 @@ def test_refusals() -> None:
     listed = re.findall(r"^\| `([A-Z_]+)` \| [A-Z]", README, re.MULTILINE)
     codes = [code for code in listed if code in ErrorCode.__members__]
     assert codes == [refusal.code for refusal in PRECEDENCE]
+
+
+def test_codes_of_errors() -> None:
+    """The README lists the code of every top-level error."""
+    (listed,) = re.findall(r"^Top-level errors are .+?\n\n", README, re.MULTILINE | re.DOTALL)
+    assert sorted(re.findall(r"`([A-Z_]+)`", listed.rpartition("After a")[0])) == sorted(Code)
 
 
 def test_settings() -> None:

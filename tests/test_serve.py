@@ -1,5 +1,6 @@
 """The server as a process of its own: started, told to stop, killed."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from app.store.embedded import EmbeddedPostgres
 from app.store.migrate import migrate
+from tests.api_client import CREATE_ACCOUNT, CREATE_LEDGER, SETTLE
 from tests.conftest import empty_database
 
 LEDGERS = [sys.executable, "-m", "app.cli"]
@@ -30,6 +34,13 @@ PATIENCE_SECONDS = 60
 POST = """
 mutation ($input: PostTransactionInput!) {
   postTransaction(input: $input) { __typename ... on PostTransactionSuccess { replayed } }
+}
+"""
+POSTED = """
+mutation ($input: PostTransactionInput!) {
+  postTransaction(input: $input) {
+    __typename ... on PostTransactionSuccess { replayed transaction { id } }
+  }
 }
 """
 NODES = "{ ledgers { nodes { id name accounts(first: 2) { nodes { id } } } } }"
@@ -79,9 +90,24 @@ class Running:
             return False
         return True
 
+    def peak_kilobytes(self) -> int:
+        """The most memory that the process has held so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+        assert peak
+        return int(peak[1])
+
     def stop(self, told: int) -> int:
         self.process.send_signal(told)
         return self.process.wait(PATIENCE_SECONDS)
+
+    def workers(self) -> list[int]:
+        """The pids of the processes that serve, where there are several."""
+        return sorted(
+            pid
+            for pid, command in children_of(self.process.pid)
+            if "multiprocessing.spawn" in command
+        )
 
     def graphql(self, token: str, query: str, variables: Mapping[str, Any] | None = None) -> Any:
         response = httpx.post(
@@ -199,7 +225,7 @@ def test_killed_server_leaves_no_database_and_recovers(serve: Serve, directory: 
 
 def test_requests_in_flight_are_answered(serve: Serve, directory: Path) -> None:
     """Told to stop, the server takes no more, and answers all it has, even what waits for locks."""
-    running = serve()
+    running = serve(LEDGERS_LOCK_SECONDS="60")
     token = running.token()
     posting = {"input": running.posting(token, "in flight")}
     body = b'{"query": "{ viewer { organization } }"}'
@@ -248,6 +274,269 @@ def test_two_servers_share_a_database(serve: Serve, directory: Path) -> None:
     assert processes_of(directory)
     assert second.stop(signal.SIGTERM) == 0
     assert not processes_of(directory)
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_workers_start_and_drain(serve: Serve, directory: Path, told: int) -> None:
+    """Several workers make one demo, say one line, answer what they have, and end with 0."""
+    running = serve("--workers", "2", LEDGERS_LOCK_SECONDS="60")
+    token = running.token()
+    workers = running.workers()
+    assert len(workers) == 2
+    for worker in workers:  # as a terminal does on Ctrl-C, but this is the parent's to decide
+        os.kill(worker, signal.SIGINT)
+    assert running.stderr.read_text() == (
+        f"Serving {running.url}/graphql; explore it at {running.url}/graphiql\n"
+    )
+    posting = {"input": running.posting(token, "in flight")}
+    answers: list[Any] = []
+    poster = threading.Thread(
+        target=lambda: answers.append(running.graphql(token, POST, posting)["postTransaction"])
+    )
+    owner_url = EmbeddedPostgres(directory / "data").owner_url
+    with (
+        psycopg.connect(owner_url, autocommit=True) as watcher,
+        psycopg.connect(owner_url) as blocker,
+    ):
+        blocker.execute("SELECT FROM ledgers FOR UPDATE")
+        poster.start()
+        until(lambda: is_somebody_waiting(watcher))
+        assert running.workers() == workers
+        running.process.send_signal(told)
+        until(lambda: not running.is_listening())
+        assert answers == []
+        blocker.rollback()
+    poster.join(PATIENCE_SECONDS)
+    assert answers == [{"__typename": "PostTransactionSuccess", "replayed": False}]
+    assert running.process.wait(PATIENCE_SECONDS) == 0
+    assert not processes_of(directory)
+
+
+def test_workers_tell_no_secrets(serve: Serve, directory: Path, database_url: str) -> None:
+    """No command line of a worker or of its parent names the database; nor does a log."""
+    running = serve("--workers", "2", DATABASE_URL=database_url)
+    commands = [command for _, command in children_of(running.process.pid)]
+    commands.append(command_of(running.process.pid))
+    assert len(commands) >= 3
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    assert not [command for command in commands if name in command or "postgresql:" in command]
+    assert running.stop(signal.SIGTERM) == 0
+    assert name not in running.output()
+    assert not (directory / "data").exists()
+
+
+async def test_workers_and_machines_agree(serve: Serve, directory: Path, database_url: str) -> None:
+    """Two workers and another server on one database: keys count once, floors and holds are kept.
+
+    Every command is sent to both servers at once, by a connection of its own, so that any process
+    may be the first to see it.
+    """
+    ours = {"DATABASE_URL": database_url}
+    organization = ledgers(directory, "organizations", "create", "Acme", **ours).stdout.strip()
+    permissions = ("--mode", "test", "--scope", "admin")
+    created = ledgers(
+        directory,
+        *("keys", "create", "--organization", organization, "--name", "all", *permissions),
+        **ours,
+    )
+    servers = [serve("--workers", "2", LEDGERS_LOG_FORMAT="json", **ours), serve(**ours)]
+    workers = servers[0].workers()
+    async with AsyncExitStack() as stack:
+        clients = [
+            await stack.enter_async_context(
+                httpx.AsyncClient(
+                    base_url=running.url,
+                    headers={"Authorization": f"Bearer {created.stdout.strip()}"},
+                    limits=httpx.Limits(max_connections=16, max_keepalive_connections=0),
+                    timeout=PATIENCE_SECONDS,
+                )
+            )
+            for running in servers
+        ]
+
+        async def run(client: httpx.AsyncClient, mutation: str, **fields: Any) -> Any:
+            body = {"query": mutation, "variables": {"input": fields}}
+            answer = (await client.post("/graphql", json=body)).json()
+            assert "errors" not in answer, answer
+            (result,) = answer["data"].values()
+            return result
+
+        async def everywhere(mutation: str, commands: list[dict[str, Any]]) -> list[list[Any]]:
+            """The answers of both servers to each command, all of them sent at once."""
+            answers = await asyncio.gather(
+                *(run(client, mutation, **command) for command in commands for client in clients)
+            )
+            return [answers[i : i + len(clients)] for i in range(0, len(answers), len(clients))]
+
+        ledger = (await run(clients[0], CREATE_LEDGER, name="Books"))["ledger"]["id"]
+        cash, wallet = [
+            (await run(clients[0], CREATE_ACCOUNT, ledgerId=ledger, currency="USD", **account))[
+                "account"
+            ]["id"]
+            for account in (
+                {"name": "Cash", "normalBalance": "DEBIT"},
+                {"name": "Wallet", "normalBalance": "CREDIT", "availableFloor": "0"},
+            )
+        ]
+
+        def command(key: str, debit: str, credit: str, **more: str) -> dict[str, Any]:
+            entries = [
+                {"accountId": account, "direction": direction, "amount": "1"}
+                for account, direction in ((debit, "DEBIT"), (credit, "CREDIT"))
+            ]
+            return {"ledgerId": ledger, "idempotencyKey": key, "entries": entries, **more}
+
+        funded = await everywhere(POSTED, [command(f"in {n}", cash, wallet) for n in range(100)])
+        for answers in funded:
+            assert answers[0]["transaction"]["id"] == answers[1]["transaction"]["id"]
+            assert sorted(answer["replayed"] for answer in answers) == [False, True]
+
+        # A hundred are there: of 150 payouts a hundred are held, whoever asked first.
+        payouts = [
+            command(f"out {n}", wallet, cash, status="PENDING", externalId=f"payout {n}")
+            for n in range(150)
+        ]
+        tried = await everywhere(POSTED, payouts)
+        held = [answers for answers in tried if "transaction" in answers[0]]
+        assert len(held) == 100
+        for answers in tried:
+            assert len({answer["__typename"] for answer in answers}) == 1
+        assert {answers[0]["__typename"] for answers in tried if answers not in held} == {
+            "InsufficientFunds"
+        }
+
+        holds = [answers[0]["transaction"]["id"] for answers in held]
+        settled = await everywhere(
+            SETTLE, [{"transactionId": hold, "idempotencyKey": f"paid {hold}"} for hold in holds]
+        )
+        for answers in settled:
+            assert sorted(answer["replayed"] for answer in answers) == [False, True]
+    with psycopg.connect(database_url) as connection:
+        sequences = connection.execute("SELECT sequence FROM transactions ORDER BY 1").fetchall()
+        left = connection.execute("SELECT posted_credits - posted_debits FROM accounts").fetchall()
+    assert sequences == [(number,) for number in range(1, 201)]
+    logged = [json.loads(line) for line in servers[0].stderr.read_text().splitlines()]
+    answered = {line["worker"] for line in logged if line.get("operation") == "mutation"}
+    assert sorted(answered) == workers
+    assert left == [(0,), (0,)]
+    verified = ledgers(directory, "verify", **ours)
+    assert "Every invariant holds." in verified.stdout
+    assert [running.stop(signal.SIGTERM) for running in servers] == [0, 0]
+
+
+def test_killed_worker_is_replaced(serve: Serve, directory: Path) -> None:
+    """A worker killed in the midst of postings is replaced; what was answered is there once.
+
+    Whoever got no answer sends the same again, as clients do, and every key ends up used once.
+    """
+    running = serve("--workers", "2", LEDGERS_LOG_FORMAT="json")
+    token = running.token()
+    posting = running.posting(token, "")
+    keys = [f"key {number}" for number in range(400)]
+    acknowledged: dict[str, list[bool]] = {key: [] for key in keys}
+    unanswered: list[str] = []
+    first = running.workers()
+
+    def post(chosen: list[str]) -> None:
+        with httpx.Client(
+            base_url=running.url,
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=PATIENCE_SECONDS,
+        ) as http:
+            for key in chosen:
+                variables = {"input": posting | {"idempotencyKey": key}}
+                while not acknowledged[key]:
+                    try:
+                        response = http.post(
+                            "/graphql", json={"query": POST, "variables": variables}
+                        )
+                    except httpx.TransportError:
+                        unanswered.append(key)
+                        continue
+                    answer = response.json()
+                    if answer["data"] is not None:
+                        acknowledged[key].append(answer["data"]["postTransaction"]["replayed"])
+
+    threads = [threading.Thread(target=post, args=(keys[start::16],)) for start in range(16)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        done = sum(map(len, acknowledged.values()))
+        until(lambda done=done: sum(map(len, acknowledged.values())) >= done + 50)  # type: ignore[misc]
+        victim = running.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda victim=victim: victim not in running.workers())  # type: ignore[misc]
+        until(lambda: len(running.workers()) == 2)
+    for thread in threads:
+        thread.join()
+    assert set(running.workers()) != set(first)
+    assert [len(answers) for answers in acknowledged.values()] == [1] * len(keys)
+    assert unanswered
+    # Each key is used now, whoever was told of it, and nothing else is in the books but the demo.
+    for key in keys:
+        variables = {"input": posting | {"idempotencyKey": key}}
+        assert running.graphql(token, POST, variables)["postTransaction"]["replayed"] is True
+    with psycopg.connect(EmbeddedPostgres(directory / "data").owner_url) as connection:
+        ((count, distinct),) = connection.execute(
+            "SELECT count(*), count(DISTINCT idempotency_key) FROM transaction_events"
+            " WHERE idempotency_key LIKE 'key %'"
+        )
+    assert (count, distinct) == (len(keys), len(keys))
+    ended = [line for line in running.stderr.read_text().splitlines() if "worker_ended" in line]
+    assert [json.loads(line)["status"] for line in ended] == [-signal.SIGKILL] * 3
+    assert "Every invariant holds." in ledgers(directory, "verify").stdout
+    assert running.stop(signal.SIGTERM) == 0
+
+
+def test_worker_that_dies_in_an_outage(serve: Serve, directory: Path) -> None:
+    """A worker that cannot be replaced while the database is away is replaced once it is back."""
+    postgres = EmbeddedPostgres(directory / "own")
+    with postgres:
+        migrate(postgres.owner_url)
+        running = serve("--workers", "2", DATABASE_URL=postgres.owner_url)
+        first = running.workers()
+        assert postgres.stop()
+        os.kill(first[0], signal.SIGKILL)
+        until(lambda: running.stderr.read_text().count("worker_failed") >= 2, running.output)
+        assert first[1] in running.workers()
+        postgres.start()
+        until(lambda: len(running.workers()) == 2 and running.is_ready(), running.output)
+        os.kill(first[1], signal.SIGKILL)
+        until(lambda: first[1] not in running.workers())
+        until(running.is_ready)  # by the one that came later
+        assert running.stop(signal.SIGTERM) == 0
+        assert "Traceback" not in running.output()
+
+
+def test_killed_parent_leaves_nothing(serve: Serve, directory: Path) -> None:
+    """After SIGKILL of the parent its workers end, and the database with them."""
+    running = serve("--workers", "2", "--no-demo")
+    workers = running.workers()
+    running.process.kill()
+    running.process.wait()
+    until(lambda: not any(command_of(pid) for pid in workers))
+    until(lambda: not processes_of(directory))
+    assert not running.is_listening()
+
+
+def test_worker_that_cannot_begin(directory: Path, database_url: str) -> None:
+    """Where a worker cannot begin the whole ends, with a sentence."""
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        database = Identifier(owner.info.dbname)
+        owner.execute(SQL("ALTER DATABASE {} CONNECTION LIMIT 4").format(database))
+        owner.execute("CREATE ROLE few LOGIN IN ROLE ledgers_app")
+        try:
+            refused = ledgers(
+                directory,
+                *("serve", "--port", "0", "--workers", "3"),
+                DATABASE_URL=as_login(database_url, "few"),
+            )
+        finally:
+            owner.execute("DROP ROLE few")
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr.endswith("ledgers: a worker could not begin to serve.\n")
+    assert "Traceback" not in refused.stderr
 
 
 def test_database_of_ones_own(serve: Serve, directory: Path, server_url: str) -> None:
@@ -349,6 +638,27 @@ def clean_environment(directory: Path) -> dict[str, str]:
 def is_somebody_waiting(connection: psycopg.Connection[Any]) -> bool:
     waiting = connection.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
     return waiting.fetchone() is not None
+
+
+def command_of(pid: int) -> str:
+    """A process's command line; empty once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def children_of(pid: int) -> list[tuple[int, str]]:
+    """The pids and command lines of a process's children, by whichever thread."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    pids = [int(child) for path in children for child in path.read_text().split()]
+    return [(child, command_of(child)) for child in pids]
+
+
+def as_login(url: str, user: str) -> str:
+    """The address of the same database for another login."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{user}@{rest.rpartition('@')[2]}"
 
 
 def processes_of(directory: Path) -> list[str]:

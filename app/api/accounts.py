@@ -12,12 +12,12 @@ import strawberry
 from app.api.balances import BalancePoint, Balances, Currency, balances_of
 from app.api.connections import After, Connection, First, connect
 from app.api.context import Context, Info
-from app.api.enums import AccountStatus, Direction, Interval
+from app.api.enums import DIRECTIONS, AccountStatus, Direction, Interval, by_word
 from app.api.errors import Code, CodedError
 from app.api.filters import EntryFilter
 from app.api.ids import ACCOUNT, encode
-from app.api.nodes import Node
-from app.api.scalars import JSON, Amount, DateTime, Sequence, optional_amount
+from app.api.nodes import OPAQUE, Node, of_row
+from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
 from app.store import rows
@@ -30,60 +30,50 @@ if TYPE_CHECKING:
 
 MAX_POINTS = 400
 
+_STATUS = by_word(AccountStatus)
+
 
 @strawberry.type(description="Where amounts of one currency are kept; it grows on its normal side.")
 class Account(Node):
-    name: str = strawberry.field(description="For people.")
-    description: str | None = strawberry.field(description="For people.")
-    external_id: str | None = strawberry.field(
-        description="The client's own id for it, unique among the accounts of the ledger."
-    )
-    normal_balance: Direction = strawberry.field(
-        description="The side on which it grows: CREDIT for wallets and income, DEBIT for cash."
-    )
-    currency: Currency = strawberry.field(description="The unit of all its amounts.")
-    status: AccountStatus = strawberry.field(description="Whether it takes entries.")
-    available_floor: Amount | None = strawberry.field(
-        description=(
-            "Below this no entry may take available, in minor units; null if it may fall without"
-            " limit. Floors look at recorded order, not at effective time."
-        )
-    )
-    balance_ceiling: Amount | None = strawberry.field(
-        description=(
-            "Above this no entry may take what the account could come to: posted plus what is"
-            " pending on the normal side, in minor units; null if it may rise without limit."
-        )
-    )
-    entry_maximum: Amount | None = strawberry.field(
-        description=(
-            "The largest new entry that it takes, either way, in minor units; null if any. Settling"
-            " what was held before is not bound by it."
-        )
-    )
-    metadata: JSON = strawberry.field(description="The client's own data.")
-    version: Sequence = strawberry.field(description="The sequence of its latest entry, or 0.")
-    created_at: DateTime = strawberry.field(description="When it was opened.")
     row: strawberry.Private[rows.AccountRow]
+
+    id: strawberry.ID = of_row(lambda row: encode(ACCOUNT, row.account_id), OPAQUE)
+    name: str = of_row("name", "For people.")
+    description: str | None = of_row("description", "For people.")
+    external_id: str | None = of_row(
+        "external_id", "The client's own id for it, unique among the accounts of the ledger."
+    )
+    normal_balance: Direction = of_row(
+        lambda row: DIRECTIONS[row.normal_balance],
+        "The side on which it grows: CREDIT for wallets and income, DEBIT for cash.",
+    )
+    currency: Currency = of_row(
+        lambda row: Currency(code=row.currency, exponent=row.exponent),
+        "The unit of all its amounts.",
+    )
+    status: AccountStatus = of_row(lambda row: _STATUS[row.status], "Whether it takes entries.")
+    available_floor: Amount | None = of_row(
+        "available_floor",
+        "Below this no entry may take available, in minor units; null if it may fall without"
+        " limit. Floors look at recorded order, not at effective time.",
+    )
+    balance_ceiling: Amount | None = of_row(
+        "balance_ceiling",
+        "Above this no entry may take what the account could come to: posted plus what is pending"
+        " on the normal side, in minor units; null if it may rise without limit.",
+    )
+    entry_maximum: Amount | None = of_row(
+        "entry_maximum",
+        "The largest new entry that it takes, either way, in minor units; null if any. Settling what"
+        " was held before is not bound by it.",
+    )
+    metadata: JSON = of_row("metadata", "The client's own data.")
+    version: Sequence = of_row("version", "The sequence of its latest entry, or 0.")
+    created_at: DateTime = of_row("created_at", "When it was opened.")
 
     @classmethod
     def of(cls, row: rows.AccountRow) -> "Account":
-        return cls(
-            id=encode(ACCOUNT, row.account_id),
-            name=row.name,
-            description=row.description,
-            external_id=row.external_id,
-            normal_balance=Direction(row.normal_balance),
-            currency=Currency(code=row.currency, exponent=row.exponent),
-            status=AccountStatus(row.status),
-            available_floor=optional_amount(row.available_floor),
-            balance_ceiling=optional_amount(row.balance_ceiling),
-            entry_maximum=optional_amount(row.entry_maximum),
-            metadata=JSON(row.metadata),
-            version=Sequence(row.version),
-            created_at=DateTime(row.created_at),
-            row=row,
-        )
+        return cls(row=row)
 
     @strawberry.field(description="The ledger it is in.")
     def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:

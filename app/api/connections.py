@@ -19,7 +19,6 @@ from app.api.errors import Code, CodedError
 from app.store.reading import Condition, Listing, Page
 
 DEFAULT_PAGE, MAX_PAGE = 50, 100
-INVALID_CURSOR = "INVALID_CURSOR"
 
 N = TypeVar("N")
 R = TypeVar("R", bound=tuple[Any, ...])
@@ -149,7 +148,8 @@ def _decode(cursor: str, place: Sequence[Any], types: Sequence[type]) -> tuple[A
         return _parse(cursor, place, types)
     except (ValueError, TypeError):
         raise CodedError(
-            INVALID_CURSOR, "This is not a cursor of this list, in this order, under this filter."
+            Code.INVALID_CURSOR,
+            "This is not a cursor of this list, in this order, under this filter.",
         ) from None
 
 

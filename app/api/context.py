@@ -8,7 +8,7 @@ it shows the books as they are then, and so does the next mutation field of the 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import strawberry
@@ -152,7 +152,7 @@ class Loaders:
 
 @dataclass(slots=True)
 class Context:
-    """The `info.context` of one operation."""
+    """The `info.context` of one operation, and its life as a context manager."""
 
     principal: Principal
     request_id: str
@@ -161,6 +161,12 @@ class Context:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     _load: Loaders | None = None
     _over: bool = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
     @property
     def scope(self) -> Scope:
@@ -188,10 +194,15 @@ class Context:
 
     def require(self, permission: Permission) -> None:
         """Refuse with FORBIDDEN unless the key has the permission."""
-        if not self.principal.permits(permission):
-            raise CodedError(
-                Code.FORBIDDEN, f"This needs an API key with the scope {permission.value!r}."
-            )
+        require(self.principal, permission)
+
+
+def require(principal: Principal, permission: Permission) -> None:
+    """Refuse with FORBIDDEN unless the key has the permission."""
+    if not principal.permits(permission):
+        raise CodedError(
+            Code.FORBIDDEN, f"This needs an API key with the scope {permission.value!r}."
+        )
 
 
 Info = strawberry.Info[Context, None]

@@ -71,6 +71,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from app.api.errors import Code, CodedError, RequestErrors, settled
 from app.api.plans import Plan, Planner, Plans, Progress
+from app.store.database import Unavailable
 
 MAX_ERRORS = 5
 MAX_NESTING = 200
@@ -402,10 +403,16 @@ class Prepared:
         return self._plan is not None
 
     async def run_plan(self, context: object) -> ExecutionResult | None:
-        """The result, free of errors; None where the plan declines."""
+        """The result; None where the plan declines.
+
+        It is free of errors unless the store was unavailable. Then the store is not asked again:
+        graphql-core puts into words, in the same context, what that has and what it lacks.
+        """
         assert self._plan is not None
         try:
             data = await self._plan.run(context, self._values, self._progress)
+        except Unavailable:
+            return await self.run(context)
         except Exception:  # noqa: BLE001 (graphql-core will come to it again, and report it)
             return None
         return ExecutionResult(data, None)

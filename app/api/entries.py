@@ -1,5 +1,6 @@
 """Entries."""
 
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
@@ -7,10 +8,10 @@ import strawberry
 from app.api.accounts import Account, find_account
 from app.api.balances import Balances, balances_of
 from app.api.context import Info
-from app.api.enums import Direction, EntryStatus
+from app.api.enums import DIRECTIONS, Direction, EntryStatus
 from app.api.filters import EFFECTS
 from app.api.ids import encode_entry
-from app.api.nodes import Node
+from app.api.nodes import OPAQUE, Node, of_row
 from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.ledger import balances as domain
 from app.store import rows
@@ -21,48 +22,46 @@ if TYPE_CHECKING:
 _STATUS = {effect: status for status, effects in EFFECTS.items() for effect in effects}
 
 
+@cache
+def _transaction_type() -> "type[Transaction]":
+    from app.api.transactions import Transaction
+
+    return Transaction
+
+
 @strawberry.type(description="One immutable line of one account.")
 class Entry(Node):
-    direction: Direction = strawberry.field(description="Its side.")
-    amount: Amount = strawberry.field(description="In minor units, above zero.")
-    status: EntryStatus = strawberry.field(description="The state that it brought about.")
-    sequence: Sequence = strawberry.field(
-        description="1, 2, 3 … among the entries of its account, without a gap."
-    )
-    effective_at: DateTime = strawberry.field(description="When it happened in the world.")
-    created_at: DateTime = strawberry.field(description="When it was recorded.")
-    metadata: JSON = strawberry.field(description="The client's own data.")
     row: strawberry.Private[rows.EntryRow]
     known_transaction: strawberry.Private[Any] = None
 
+    id: strawberry.ID = of_row(lambda row: encode_entry(row.account_id, row.sequence), OPAQUE)
+    direction: Direction = of_row(lambda row: DIRECTIONS[row.direction], "Its side.")
+    amount: Amount = of_row("amount", "In minor units, above zero.")
+    status: EntryStatus = of_row(
+        lambda row: _STATUS[row.effect], "The state that it brought about."
+    )
+    sequence: Sequence = of_row(
+        "sequence", "1, 2, 3 … among the entries of its account, without a gap."
+    )
+    effective_at: DateTime = of_row("effective_at", "When it happened in the world.")
+    created_at: DateTime = of_row("recorded_at", "When it was recorded.")
+    metadata: JSON = of_row(lambda row: row.metadata or {}, "The client's own data.")
+
     @classmethod
     def of(cls, row: rows.EntryRow, known_transaction: "Transaction | None" = None) -> "Entry":
-        return cls(
-            id=encode_entry(row.account_id, row.sequence),
-            direction=Direction(row.direction),
-            amount=Amount(row.amount),
-            status=_STATUS[row.effect],
-            sequence=Sequence(row.sequence),
-            effective_at=DateTime(row.effective_at),
-            created_at=DateTime(row.recorded_at),
-            metadata=JSON(row.metadata or {}),
-            row=row,
-            known_transaction=known_transaction,
-        )
+        return cls(row=row, known_transaction=known_transaction)
 
     @strawberry.field(description="The transaction that it is a line of.")
     def transaction(
         self, info: Info
     ) -> Annotated["Transaction", strawberry.lazy("app.api.transactions")]:
-        from app.api.transactions import Transaction
-
         if self.known_transaction is not None:
             return self.known_transaction
         return info.context.load.one(
             rows.transactions_by_sequence,
             self.row.ledger_id,
             self.row.transaction_sequence,
-            build=Transaction.of,
+            build=_transaction_type().of,
         )
 
     @strawberry.field(description="The account that it is on.")

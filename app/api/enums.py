@@ -1,7 +1,8 @@
 """Enumerations of the API. Their values are the words that the store keeps."""
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 import strawberry
 
@@ -11,10 +12,21 @@ def value(word: str, description: str) -> Any:
     return strawberry.enum_value(word, description=description)
 
 
+E = TypeVar("E", bound=Enum)
+
+
+def by_word(kind: type[E]) -> Mapping[str, E]:
+    """The members by their words; a quicker way than to call the enumeration."""
+    return {member.value: member for member in kind}
+
+
 @strawberry.enum(description="A side of an entry; also the side on which an account grows.")
 class Direction(Enum):
     DEBIT = value("debit", description="The left side.")
     CREDIT = value("credit", description="The right side.")
+
+
+DIRECTIONS = by_word(Direction)
 
 
 @strawberry.enum(
@@ -66,7 +78,10 @@ class Permission(Enum):
     WRITE = value("write", description="Post, settle and void; open and change accounts.")
     ADMIN = value(
         "admin",
-        description="Open, change and archive ledgers; freeze, unfreeze and close accounts.",
+        description=(
+            "Open, change and archive ledgers; freeze, unfreeze and close accounts; make and"
+            " archive transaction templates."
+        ),
     )
 
 
@@ -74,6 +89,17 @@ class Permission(Enum):
 class BatchMode(Enum):
     ATOMIC = value("atomic", description="All or none.")
     INDEPENDENT = value("independent", description="Each by itself; refusals fail no neighbour.")
+
+
+@strawberry.enum(description="What the values of a template's parameter are.")
+class TemplateParameterKind(Enum):
+    AMOUNT = value(
+        "amount",
+        description='Minor units as an Amount, such as "1250"; not below 0 unless allowed.',
+    )
+    INTEGER = value("integer", description='A whole number: 250, or "250".')
+    ACCOUNT = value("account", description="The id of an account of the ledger.")
+    TEXT = value("text", description="A text of 1 to 255 characters.")
 
 
 @strawberry.enum(description="Which way a list runs.")
@@ -132,7 +158,17 @@ class ErrorCode(Enum):
     PENDING_TRANSACTIONS_REMAIN = value(
         "PENDING_TRANSACTIONS_REMAIN", description="The ledger has transactions in flight."
     )
+    TEMPLATE_NOT_FOUND = value(
+        "TEMPLATE_NOT_FOUND", description="The ledger has no such transaction template."
+    )
+    TEMPLATE_ARCHIVED = value(
+        "TEMPLATE_ARCHIVED", description="The transaction template is archived."
+    )
     ACCOUNT_NOT_FOUND = value("ACCOUNT_NOT_FOUND", description="The ledger has no such account.")
+    NORMAL_BALANCES_DIFFER = value(
+        "NORMAL_BALANCES_DIFFER",
+        description="The accounts of a transfer do not grow on the same side.",
+    )
     TRANSACTION_NOT_PENDING = value(
         "TRANSACTION_NOT_PENDING", description="The transaction is posted or voided already."
     )

@@ -30,12 +30,12 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 import orjson
@@ -53,10 +53,12 @@ from app.api.errors import (
     report,
     report_fault,
 )
+from app.api.metrics import RequestCounts
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
 REQUEST_ERROR_STATUS = {GRAPHQL_RESPONSE: 400, JSON: 200}
+CONTENT_TYPE = {media: f"{media}; charset=utf-8".encode() for media in (GRAPHQL_RESPONSE, JSON)}
 STATUS = {
     Code.BAD_REQUEST: 400,
     Code.METHOD_NOT_ALLOWED: 405,
@@ -67,6 +69,8 @@ STATUS = {
     Code.EXECUTION_TIMEOUT: 503,
 }
 
+WATCHED_AFTER_SECONDS = 0.25
+HUNG_UP_STATUS = 499  # only in the log: nobody is there to read it
 MAX_JSON_DEPTH = 64
 MAX_QUERY_PARAMETERS = 20
 MAX_LOGGED_NAME = 64
@@ -107,8 +111,7 @@ class OpenContext(Protocol):
     ) -> AbstractAsyncContextManager[object]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """What the client asks for."""
 
     query: str
@@ -121,24 +124,25 @@ class Exchange:
     """What is known of a request so far: how to answer it, and what to log.
 
     `road` says what executed it: a plan, graphql-core after the plan "declined", or graphql-core.
+    `hung_up`: the client has gone, and the task was cancelled for that.
     """
 
     request_id: str
     media: str = JSON
     operation: Operation | None = None
     executing: bool = False
+    hung_up: bool = False
     road: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A response before it is JSON."""
 
     status: int
     errors: list[dict[str, Any]]
     data: dict[str, Any] | None = None
     has_data: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class GraphQLEndpoint:
@@ -158,20 +162,27 @@ class GraphQLEndpoint:
         self._open_context = open_context
         self._max_body_bytes = max_body_bytes
         self._execution_seconds = execution_seconds
+        self.counts = RequestCounts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        headers = _headers(scope)
-        exchange = Exchange(_request_id(headers))
-        answer = await self._answer(scope, receive, headers, exchange)
+        headers = headers_of(scope)
+        exchange = Exchange(request_id_of(headers))
+        try:
+            answer = await self._answer(scope, receive, headers, exchange)
+        except asyncio.CancelledError:
+            if not exchange.hung_up:
+                raise
+            self._tell(Answer(HUNG_UP_STATUS, []), exchange, time.perf_counter() - started)
+            return
         try:
             body = _encoded(answer)
         except Exception as fault:  # noqa: BLE001 (a scalar's output that JSON cannot hold)
             answer = _fault(fault, exchange)
             body = _encoded(answer)
-        _log(answer, exchange, time.perf_counter() - started)
+        self._tell(answer, exchange, time.perf_counter() - started)
         response_headers = [
-            (b"content-type", f"{exchange.media}; charset=utf-8".encode()),
+            (b"content-type", CONTENT_TYPE[exchange.media]),
             (b"content-length", str(len(body)).encode()),
             (b"cache-control", b"no-store"),
             (b"x-request-id", exchange.request_id.encode()),
@@ -186,6 +197,22 @@ class GraphQLEndpoint:
             }
         )
         await send({"type": "http.response.body", "body": body})
+
+    def _tell(self, answer: Answer, exchange: Exchange, seconds: float) -> None:
+        operation = exchange.operation.type.value if exchange.operation else None
+        self.counts.add(operation, exchange.road, answer.status, seconds)
+        name = exchange.operation.name if exchange.operation else None
+        codes = dict.fromkeys(error["extensions"]["code"] for error in answer.errors)
+        log.info(
+            "request",
+            request_id=exchange.request_id,
+            operation=operation,
+            name=name[:MAX_LOGGED_NAME] if name else None,
+            status=answer.status,
+            road=exchange.road,
+            errors=[str(code) for code in codes][:MAX_LOGGED_CODES],
+            duration_ms=round(seconds * 1000, 2),
+        )
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Headers, exchange: Exchange
@@ -222,7 +249,7 @@ class GraphQLEndpoint:
             )
         principal = await self._authenticate(headers)
         if method == "POST":
-            _check_content(headers)
+            check_content(headers, JSON)
             parameters = _parameters(decode(await self._body(receive, headers)))
         else:
             parameters = _query_parameters(scope["query_string"])
@@ -237,7 +264,11 @@ class GraphQLEndpoint:
             raise _refused(Code.METHOD_NOT_ALLOWED, "Mutations take POST.", {"Allow": "POST"})
         prepared = operation.prepare(parameters.variables)
 
-        result = await self._execute(prepared, principal, exchange)
+        if operation.type is OperationType.QUERY:
+            with _while_listened_to(receive, exchange):
+                result = await self._execute(prepared, principal, exchange)
+        else:
+            result = await self._execute(prepared, principal, exchange)
         errors = result.errors or []
         if errors:
             report(errors, exchange.request_id)
@@ -271,7 +302,7 @@ class GraphQLEndpoint:
         if prepared.planned:
             result = await self._in_context(prepared.run_plan, principal, exchange)
             if result is not None:
-                exchange.road = "plan"
+                exchange.road = "declined" if result.errors else "plan"
                 return result
         exchange.road = "declined" if prepared.planned else "graphql-core"
         result = await self._in_context(prepared.run, principal, exchange)
@@ -297,6 +328,33 @@ class GraphQLEndpoint:
                 raise
             report_fault(fault, exchange.request_id)
         return result
+
+
+@contextmanager
+def _while_listened_to(receive: Receive, exchange: Exchange) -> Iterator[None]:
+    """Cancel the task if the client hangs up during the block; noticed only if that takes long."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    watching: asyncio.Task[None] | None = None
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        exchange.hung_up = True
+        assert task is not None
+        task.cancel()
+
+    def begin() -> None:
+        nonlocal watching
+        watching = loop.create_task(watch())
+
+    timer = loop.call_later(WATCHED_AFTER_SECONDS, begin)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if watching is not None:
+            watching.cancel()
 
 
 @lru_cache(maxsize=256)
@@ -333,9 +391,12 @@ def _quality(parameters: list[str]) -> float:
     return quality
 
 
-def _check_content(headers: Headers) -> None:
-    if not is_json(headers.get(b"content-type", b"")):
-        raise _refused(Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {JSON} in UTF-8.")
+def check_content(headers: Headers, *media: str) -> None:
+    """Refuse a body unless it is of one of these media types, in UTF-8 and not encoded."""
+    if not _is_content_of(headers.get(b"content-type", b""), media):
+        raise _refused(
+            Code.UNSUPPORTED_MEDIA_TYPE, f"Content-Type must be {' or '.join(media)} in UTF-8."
+        )
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise _refused(
             Code.UNSUPPORTED_MEDIA_TYPE,
@@ -345,9 +406,9 @@ def _check_content(headers: Headers) -> None:
 
 
 @lru_cache(maxsize=256)
-def is_json(content_type: bytes) -> bool:
+def _is_content_of(content_type: bytes, accepted: tuple[str, ...]) -> bool:
     media, *parameters = content_type.decode("latin-1").lower().split(";")
-    if media.strip() != JSON:
+    if media.strip() not in accepted:
         return False
     for parameter in parameters:
         name, _, value = parameter.partition("=")
@@ -476,14 +537,16 @@ def _fault(fault: Exception, exchange: Exchange) -> Answer:
     return Answer(STATUS[Code.INTERNAL_SERVER_ERROR], [masked])
 
 
-def _headers(scope: Scope) -> Headers:
+def headers_of(scope: Scope) -> Headers:
+    """The headers by lower-case name; several of a name are joined by a comma."""
     headers: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         headers[name] = headers[name] + b", " + value if name in headers else value
     return headers
 
 
-def _request_id(headers: Headers) -> str:
+def request_id_of(headers: Headers) -> str:
+    """The client's name for its request if it is a good one, or else a new one."""
     given = headers.get(b"x-request-id")
     if given is not None and REQUEST_ID.fullmatch(given):
         return given.decode()
@@ -501,18 +564,3 @@ def _encoded(answer: Answer) -> bytes:
     except TypeError:
         # Integers past 64 bits, and depths past 254 levels, are JSON nonetheless.
         return json.dumps(body, allow_nan=False).encode()
-
-
-def _log(answer: Answer, exchange: Exchange, seconds: float) -> None:
-    operation = exchange.operation
-    codes = dict.fromkeys(error["extensions"]["code"] for error in answer.errors)
-    log.info(
-        "request",
-        request_id=exchange.request_id,
-        operation=operation.type.value if operation else None,
-        name=operation.name[:MAX_LOGGED_NAME] if operation and operation.name else None,
-        status=answer.status,
-        road=exchange.road,
-        errors=[str(code) for code in codes][:MAX_LOGGED_CODES],
-        duration_ms=round(seconds * 1000, 2),
-    )

@@ -1,7 +1,7 @@
 """Ids as clients see them: a prefix that tells the type, and the UUID in hexadecimal.
 
 They are opaque: clients keep and send them, nothing more. An entry's id holds its account's UUID
-and its sequence.
+and its sequence, a transaction template's its UUID and its version.
 """
 
 import re
@@ -10,14 +10,14 @@ from uuid import UUID
 
 import strawberry
 
-LEDGER, ACCOUNT, TRANSACTION, ENTRY = "ldgr", "acct", "txn", "ent"
+LEDGER, ACCOUNT, TRANSACTION, ENTRY, TEMPLATE = "ldgr", "acct", "txn", "ent", "tmpl"
 
-_ID = re.compile(r"(ldgr|acct|txn|ent)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
+_ID = re.compile(r"(ldgr|acct|txn|ent|tmpl)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
 _LAST_SEQUENCE = 2**63 - 1
 
 
 class Decoded(NamedTuple):
-    """What an id names; `sequence` only for entries."""
+    """What an id names; `sequence` only for entries, and the version of a template."""
 
     prefix: str
     uuid: UUID
@@ -32,10 +32,14 @@ def encode_entry(account_id: UUID, sequence: int) -> strawberry.ID:
     return strawberry.ID(f"{ENTRY}_{account_id.hex}_{sequence}")
 
 
+def encode_template(template_id: UUID, version: int) -> strawberry.ID:
+    return strawberry.ID(f"{TEMPLATE}_{template_id.hex}_{version}")
+
+
 def decode(text: str) -> Decoded | None:
     """Read an id of any type; None where it is none."""
     match = _ID.fullmatch(text)
-    if match is None or (match[1] == ENTRY) != (match[3] is not None):
+    if match is None or (match[1] in (ENTRY, TEMPLATE)) != (match[3] is not None):
         return None
     sequence = None if match[3] is None else int(match[3])
     if sequence is not None and sequence > _LAST_SEQUENCE:

@@ -19,8 +19,9 @@ from app.api.filters import (
     TransactionOrder,
 )
 from app.api.ids import LEDGER, encode
-from app.api.nodes import Node
-from app.api.scalars import JSON, Amount, DateTime, moment
+from app.api.nodes import OPAQUE, Node, of_row
+from app.api.scalars import JSON, Amount, DateTime
+from app.api.templates import TransactionTemplate
 from app.api.transactions import Transaction
 from app.store import rows
 from app.store.history import CurrencyTotals
@@ -28,28 +29,23 @@ from app.store.history import CurrencyTotals
 
 @strawberry.type(description="A closed book: its accounts transact only with each other.")
 class Ledger(Node):
-    name: str = strawberry.field(description="For people.")
-    description: str | None = strawberry.field(description="For people.")
-    mode: Mode = strawberry.field(description="Live, or a test; the mode of the API key it is of.")
-    metadata: JSON = strawberry.field(description="The client's own data.")
-    created_at: DateTime = strawberry.field(description="When it was opened.")
-    archived_at: DateTime | None = strawberry.field(
-        description="Since when it takes no more writes; null while it does."
-    )
     row: strawberry.Private[rows.LedgerRow]
+
+    id: strawberry.ID = of_row(lambda row: encode(LEDGER, row.ledger_id), OPAQUE)
+    name: str = of_row("name", "For people.")
+    description: str | None = of_row("description", "For people.")
+    mode: Mode = of_row(
+        lambda row: Mode(row.mode), "Live, or a test; the mode of the API key it is of."
+    )
+    metadata: JSON = of_row("metadata", "The client's own data.")
+    created_at: DateTime = of_row("created_at", "When it was opened.")
+    archived_at: DateTime | None = of_row(
+        "archived_at", "Since when it takes no more writes; null while it does."
+    )
 
     @classmethod
     def of(cls, row: rows.LedgerRow) -> "Ledger":
-        return cls(
-            id=encode(LEDGER, row.ledger_id),
-            name=row.name,
-            description=row.description,
-            mode=Mode(row.mode),
-            metadata=JSON(row.metadata),
-            created_at=DateTime(row.created_at),
-            archived_at=moment(row.archived_at),
-            row=row,
-        )
+        return cls(row=row)
 
     @strawberry.field(description="Its accounts, in order of creation unless told otherwise.")
     def accounts(
@@ -123,6 +119,22 @@ class Ledger(Node):
             Entry.of,
             order="sequence",
             conditions=filter.conditions() if filter else (),
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(
+        description="Its transaction templates, the newest version of each, in order of code."
+    )
+    def transaction_templates(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[TransactionTemplate]:
+        return connect(
+            info.context,
+            rows.templates_of_ledger,
+            self.row.ledger_id,
+            TransactionTemplate.of,
+            order="code",
             first=first,
             after=after,
         )

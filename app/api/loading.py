@@ -29,12 +29,14 @@ class Loader(Generic[K, V]):
 
     async def fetch(self, keys: Sequence[K]) -> Sequence[V | None]:
         """The values of these keys, in their order."""
+        # Keys are slow to hash: dictionaries hand on to one another what they know of them.
         found = self._found
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        missing = dict.fromkeys(key for key in keys if key not in found) if found else None
+        missing = dict.fromkeys(keys) if missing is None else missing
         if missing:
-            fetched = await self._fetch(missing)
-            for key in missing:
-                found[key] = fetched.get(key)
+            fetched = await self._fetch(list(missing))
+            found.update(missing)
+            found.update(fetched)
         return [found[key] for key in keys]
 
     async def load(self, key: K) -> V | None:

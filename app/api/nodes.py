@@ -1,15 +1,33 @@
-"""What has an id, and what a refused mutation answers with."""
+"""What has an id and a row, and what a refused mutation answers with."""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
 
 import strawberry
 
 from app.api.enums import ErrorCode
 
+OPAQUE = "Opaque. Keep it as it is; `node(id:)` finds the object again."
+
 
 @strawberry.interface(description="An object with an id that is unique throughout.")
 class Node:
-    id: strawberry.ID = strawberry.field(
-        description="Opaque. Keep it as it is; `node(id:)` finds the object again."
-    )
+    id: strawberry.ID = strawberry.field(description=OPAQUE)
+
+
+def of_row(read: str | Callable[[Any], Any], description: str) -> Any:
+    """A field that is a column of the object's `row`, or what a function makes of the row.
+
+    Nothing is made of a row before it is asked for, and plans read it without calling a resolver.
+    """
+    take = attrgetter(read) if isinstance(read, str) else read
+
+    def resolve(self: Any) -> Any:
+        return take(self.row)
+
+    resolve.of_row = read  # type: ignore[attr-defined]
+    return strawberry.field(resolver=resolve, description=description)
 
 
 @strawberry.interface(

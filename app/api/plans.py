@@ -15,6 +15,10 @@ there. So the fast road cannot give another answer than the slow one; it can onl
 What resolvers may not do: change what is in their arguments (two fields that take one variable take
 one object), or ask their info for more than the context.
 
+Objects are what there are most of, so the fields of one are read by a function written for them
+(see `_write`): for each field a shortcut for the type that is expected, and else `_place`, which is
+right for every value. What a shortcut answers must be what `_place` would.
+
 Fields are collected by graphql-core's own functions, at compile time. Directives whose variables
 decide on fields (@skip, @include) are settled by having a plan for each of their values. Plans
 follow fragments wherever they are spread, which may be far more than a document's text, so nothing
@@ -25,7 +29,8 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import FunctionType, SimpleNamespace
+from datetime import datetime
+from types import FunctionType, MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import strawberry
@@ -56,6 +61,7 @@ from graphql import (
     ValueNode,
     VariableDefinitionNode,
     VariableNode,
+    get_nullable_type,
     is_abstract_type,
     is_input_type,
     is_interface_type,
@@ -88,6 +94,17 @@ Coercers = Mapping[str, tuple[Coerce, Evaluate | None, bool]]
 """For each variable how to coerce it, its default, and whether it must be given."""
 
 
+class Shortcut(NamedTuple):
+    """For a value that meets the condition, the expression that is its answer."""
+
+    condition: str
+    answer: str
+    names: Mapping[str, Any] = MappingProxyType({})
+
+
+_TEXT = Shortcut("type(value) is str", "value")
+
+
 class Unplanned(Exception):
     """The operation, or this request of it, is not for a plan."""
 
@@ -103,13 +120,8 @@ class Progress:
     outcomes: dict[str | int, Any] = field(default_factory=dict)
 
 
-class Deferred(NamedTuple):
-    """A place in the answer whose value is on its way."""
-
-    awaited: Any
-    container: Any
-    place: Any
-    complete: Complete
+Deferred = tuple[Any, dict[str, Any], str, Complete]
+"""What is awaited, the object of the answer that it belongs to, under what key, and how."""
 
 
 @dataclass(slots=True)
@@ -127,37 +139,44 @@ class Run:
             loads, self.loads = self.loads, []
             awaitables, self.awaitables = self.awaitables, []
             if awaitables:
-                values = await asyncio.gather(*(deferred.awaited for deferred in awaitables))
+                values = await asyncio.gather(*(awaited for awaited, *_ in awaitables))
                 self._complete(awaitables, values)
             by_loader: dict[Any, list[Deferred]] = {}
             for deferred in loads:
-                by_loader.setdefault(deferred.awaited.loader, []).append(deferred)
+                by_loader.setdefault(deferred[0].loader, []).append(deferred)
             for loader, together in by_loader.items():
-                found = await loader.fetch([deferred.awaited.key for deferred in together])
+                found = await loader.fetch([load.key for load, *_ in together])
                 built = (
-                    deferred.awaited.build(value)
+                    deferred[0].build(value)
                     for deferred, value in zip(together, found, strict=True)
                 )
                 self._complete(together, built)
 
     def _complete(self, deferred: Sequence[Deferred], values: Iterable[Any]) -> None:
-        for (_, container, place, complete), value in zip(deferred, values, strict=True):
-            container[place] = complete(value, self)
+        for (_, into, key, complete), value in zip(deferred, values, strict=True):
+            into[key] = complete(value, self)
 
     def abandon(self) -> None:
         """Close the coroutines that nobody will await."""
-        for deferred in self.awaitables:
-            if inspect.iscoroutine(deferred.awaited):
-                deferred.awaited.close()
+        for awaited, *_ in self.awaitables:
+            if inspect.iscoroutine(awaited):
+                awaited.close()
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedField:
-    """A field of an object: under what key, how it is resolved, how its value is completed."""
+class PlannedField(NamedTuple):
+    """A field of an object: under what key, how it is resolved, how its value is completed.
+
+    `written` is the expression that `resolve` amounts to, `shortcut` what completion does to a
+    value of the expected type; names in braces stand for `names`.
+    """
 
     key: str
     resolve: Callable[[Any, Run], Any]
     complete: Complete
+    written: str = "{resolve}(source, run)"
+    shortcut: Shortcut | None = None
+    nullable: bool = False
+    names: Mapping[str, Any] = MappingProxyType({})
 
 
 class Plan:
@@ -165,7 +184,7 @@ class Plan:
 
     def __init__(self, fields: Sequence[PlannedField], serial: bool) -> None:
         self._fields = fields
-        self._serial = serial
+        self._fill = None if serial else _write(fields)
 
     async def run(
         self, context: object, variables: Mapping[str, Any], progress: Progress
@@ -180,10 +199,10 @@ class Plan:
         run = Run(strawberry.Info(_raw_info=raw, _field=_NO_FIELD), variables)
         data: dict[str, Any] = {}
         try:
-            if self._serial:
+            if self._fill is None:
                 await self._run_serially(run, data, progress)
             else:
-                _fill(self._fields, None, data, run)
+                data = self._fill(None, run)
                 await run.finish()
         except BaseException:
             run.abandon()
@@ -350,17 +369,53 @@ def _picking_variables(
     return found
 
 
-def _fill(fields: Sequence[PlannedField], source: Any, into: dict[str, Any], run: Run) -> None:
-    for planned in fields:
-        value = planned.resolve(source, run)
-        if type(value) is Load:
-            into[planned.key] = None
-            run.loads.append(Deferred(value, into, planned.key, planned.complete))
-        elif hasattr(value, "__await__"):
-            into[planned.key] = None
-            run.awaitables.append(Deferred(value, into, planned.key, planned.complete))
-        else:
-            into[planned.key] = planned.complete(value, run)
+def _place(into: dict[str, Any], key: str, value: Any, complete: Complete, run: Run) -> None:
+    """Put the answer that a value makes into an object, or note that it is on its way."""
+    if type(value) is Load:
+        into[key] = None
+        run.loads.append((value, into, key, complete))
+    elif hasattr(value, "__await__"):
+        into[key] = None
+        run.awaitables.append((value, into, key, complete))
+    else:
+        into[key] = complete(value, run)
+
+
+def _write(fields: Sequence[PlannedField], origin: type | None = None) -> Complete:
+    """A function that answers with these fields of an object; of that type, if one is given.
+
+    Keys are names of GraphQL and attributes names of Python; all else is bound, never written.
+    """
+    bound: dict[str, Any] = {"place": _place, "Unplanned": Unplanned, "origin": origin}
+    lines = ["def written(source, run):"]
+    if origin is not None:
+        lines += ["    if type(source) is not origin:", "        raise Unplanned"]
+    lines += ["    info = run.info", "    answer = {}"]
+    for number, planned in enumerate(fields):
+        shortcut = planned.shortcut
+        names = {"resolve": planned.resolve, "complete": planned.complete, **planned.names}
+        if shortcut is not None:
+            names |= shortcut.names
+        bound |= {f"{name}{number}": value for name, value in names.items()}
+        spelled = {name: f"{name}{number}" for name in names}
+        slot = f"answer[{planned.key!r}]"
+        lines.append(f"    value = {planned.written.format(**spelled)}")
+        word = "if"
+        if shortcut is not None:
+            lines += [
+                f"    if {shortcut.condition.format(**spelled)}:",
+                f"        {slot} = {shortcut.answer.format(**spelled)}",
+            ]
+            word = "elif"
+        if planned.nullable:
+            lines += [f"    {word} value is None:", f"        {slot} = None"]
+            word = "elif"
+        placing = f"place(answer, {planned.key!r}, value, {spelled['complete']}, run)"
+        lines += [f"    {placing}"] if word == "if" else ["    else:", f"        {placing}"]
+    lines.append("    return answer")
+    exec(compile("\n".join(lines), "<plan>", "exec"), bound)  # noqa: S102  our own text
+    written: Complete = bound["written"]
+    return written
 
 
 class _Compiler:
@@ -401,7 +456,9 @@ class _Compiler:
         name = node.name.value
         if name == "__typename":
             type_name = parent.name
-            return PlannedField(key, lambda _source, _run: type_name, _as_it_is)
+            return PlannedField(
+                key, lambda _source, _run: type_name, _as_it_is, repr(type_name), _TEXT
+            )
         definition = parent.fields.get(name)
         own = definition and definition.extensions.get("strawberry-definition")
         if definition is None or type(own) is not StrawberryField:
@@ -409,14 +466,18 @@ class _Compiler:
         if own.extensions or own.permission_classes or own.default_resolver is not getattr:
             raise Unplanned(name)
         complete = self._complete(definition.type, details)
-        if own.base_resolver is None:
-            attribute = own.python_name
-            return PlannedField(key, lambda source, _: getattr(source, attribute), complete)
-        return PlannedField(key, self._resolver(own, definition, node), complete)
+        resolve, written, names = self._resolver(own, definition, node)
+        nullable = not isinstance(definition.type, GraphQLNonNull)
+        shortcut = _shortcut(get_nullable_type(definition.type))
+        return PlannedField(key, resolve, complete, written, shortcut, nullable, names)
 
     def _resolver(
         self, own: StrawberryField, definition: GraphQLField, node: FieldNode
-    ) -> Callable[[Any, Run], Any]:
+    ) -> tuple[Callable[[Any, Run], Any], str, Mapping[str, Any]]:
+        """As a function, and as what can be written for it, with the names therein."""
+        if own.base_resolver is None:
+            attribute = own.python_name
+            return lambda source, _: getattr(source, attribute), f"source.{attribute}", {}
         resolver = own.base_resolver
         assert resolver is not None
         call = resolver.wrapped_func
@@ -425,10 +486,11 @@ class _Compiler:
             raise Unplanned(own.python_name)
         arguments = self._arguments(own, definition, node)
         with_info = "info" in reserved
+        if not arguments and with_info:
+            written = "{call}(source, info=info)"
+            return lambda source, run: call(source, info=run.info), written, {"call": call}
         if not arguments:
-            if with_info:
-                return lambda source, run: call(source, info=run.info)
-            return lambda source, _: call(source)
+            return lambda source, _: call(source), *_written_call(call)
 
         def resolve(source: Any, run: Run) -> Any:
             given = {}
@@ -443,23 +505,16 @@ class _Compiler:
                 given["info"] = run.info
             return call(source, **given)
 
-        return resolve
+        return resolve, "{resolve}(source, run)", {}
 
     def _complete(self, type_: GraphQLOutputType, details: list[FieldDetails]) -> Complete:
         if isinstance(type_, GraphQLNonNull):
-            inner = self._complete_present(type_.of_type, details)
-
-            def required(value: Any, run: Run) -> Any:
-                if value is None:
-                    raise Unplanned
-                return inner(value, run)
-
-            return required
+            return self._complete_present(type_.of_type, details)
         inner = self._complete_present(type_, details)
         return lambda value, run: None if value is None else inner(value, run)
 
     def _complete_present(self, type_: Any, details: list[FieldDetails]) -> Complete:
-        """For a value that is not null."""
+        """For a value that may not be null."""
         if isinstance(type_, GraphQLList):
             return self._complete_list(type_.of_type, details)
         if isinstance(type_, GraphQLObjectType):
@@ -487,16 +542,7 @@ class _Compiler:
             raise Unplanned(type_.name)
         generic = definition.concrete_of
         origin = definition.origin if generic is None else generic.origin
-        fields = self.fields(type_, collected.grouped_field_set)
-
-        def object_(value: Any, run: Run) -> dict[str, Any]:
-            if type(value) is not origin:
-                raise Unplanned
-            answer: dict[str, Any] = {}
-            _fill(fields, value, answer, run)
-            return answer
-
-        return object_
+        return _write(self.fields(type_, collected.grouped_field_set), origin)
 
     def _complete_abstract(
         self, type_: GraphQLAbstractType, details: list[FieldDetails]
@@ -548,32 +594,23 @@ class _Compiler:
                 raise Unplanned(name)
         return found
 
-    def _coerce(self, type_: GraphQLInputType) -> Coerce:
+    def _coerce(self, type_: GraphQLInputType, *, nullable: bool = True) -> Coerce:
         if isinstance(type_, GraphQLNonNull):
-            inner = self._coerce(type_.of_type)
-
-            def required(value: Any) -> Any:
-                if value is None:
-                    raise Unplanned
-                return inner(value)
-
-            return required
+            return self._coerce(type_.of_type, nullable=False)
         if isinstance(type_, GraphQLList):
             item = self._coerce(type_.of_type)
 
             def items(value: Any) -> Any:
-                if value is None:
-                    return None
-                if type(value) is not list:
-                    raise Unplanned
-                return [item(element) for element in value]
+                if type(value) is list:
+                    return [item(element) for element in value]
+                return _null(value, nullable)
 
             return items
         if isinstance(type_, GraphQLInputObjectType):
-            return self._coerce_object(type_)
-        return _coerce_leaf(type_)
+            return self._coerce_object(type_, nullable)
+        return _coerce_leaf(type_, nullable)
 
-    def _coerce_object(self, type_: GraphQLInputObjectType) -> Coerce:
+    def _coerce_object(self, type_: GraphQLInputObjectType, nullable: bool) -> Coerce:
         build = _input_class(type_)
         parts = {
             name: (_python_name(part), self._coerce(part.type))
@@ -582,16 +619,14 @@ class _Compiler:
         needed = {name for name, part in type_.fields.items() if _is_needed(part)}
 
         def object_(value: Any) -> Any:
-            if value is None:
-                return None
-            if type(value) is not dict or not needed <= value.keys():
+            if type(value) is not dict:
+                return _null(value, nullable)
+            if not needed <= value.keys():
                 raise Unplanned
             given = {}
             for name, raw in value.items():
-                part = parts.get(name)
-                if part is None:
-                    raise Unplanned
-                given[part[0]] = part[1](raw)
+                python_name, coerce = parts[name]  # or else KeyError
+                given[python_name] = coerce(raw)
             return build(**given)
 
         return object_
@@ -672,28 +707,82 @@ def _complete_scalar(type_: GraphQLScalarType) -> Complete:
     serialize = type_.coerce_output_value
 
     def scalar(value: Any, _: Run) -> Any:
+        if value is None or isinstance(value, Exception):
+            raise Unplanned
         answer = serialize(value)
-        if answer is None or answer is Undefined or isinstance(value, Exception):
+        if answer is None or answer is Undefined:
             raise Unplanned
         return answer
 
     return scalar
 
 
-def _coerce_leaf(type_: GraphQLInputType) -> Coerce:
+_PLAIN = frozenset({str, int, bool, dict, datetime})
+"""Types of which nothing is awaitable, nor an exception."""
+
+
+def _written_call(call: FunctionType) -> tuple[str, Mapping[str, Any]]:
+    """A resolver without arguments, or what it does itself (see `nodes.of_row`)."""
+    read = getattr(call, "of_row", None)
+    if isinstance(read, str):
+        return f"source.row.{read}", {}
+    if read is not None:
+        return "{read}(source.row)", {"read": read}
+    return "{call}(source)", {"call": call}
+
+
+def _shortcut(type_: GraphQLOutputType) -> Shortcut | None:
+    """For values of the type that is expected, if there is one."""
+    if isinstance(type_, GraphQLList):
+        return Shortcut("type(value) is list", "{complete}(value, run)")
     if isinstance(type_, GraphQLEnumType):
-        members: dict[str | None, Any] = {None: None} | dict(_members(type_))
+        members = _members(type_)
+        names: Mapping[str, Any] = {
+            "kind": type(next(iter(members.values()))),
+            "names": {member.name: name for name, member in members.items()},
+        }
+        condition = "type(value) is {kind} and value._name_ in {names}"
+        return Shortcut(condition, "{names}[value._name_]", names)
+    return _scalar_shortcut(type_) if isinstance(type_, GraphQLScalarType) else None
+
+
+def _scalar_shortcut(type_: GraphQLScalarType) -> Shortcut:
+    exact = _EXACT.get(type_.name)
+    if exact is int:
+        return Shortcut(f"type(value) is int and {-MAX_INT} <= value < {MAX_INT}", "value")
+    if exact is not None:
+        return Shortcut(f"type(value) is {exact.__name__}", "value")
+    serialize = type_.coerce_output_value
+    if serialize is str:
+        return Shortcut("type(value) is int", "str(value)")
+    condition = (
+        "type(value) in {plain} and (text := {serialize}(value)) is not None"
+        " and text is not {absent}"
+    )
+    return Shortcut(condition, "text", {"plain": _PLAIN, "serialize": serialize, "absent": ABSENT})
+
+
+def _null(value: Any, nullable: bool) -> None:
+    """For what is of no other use than as a null."""
+    if value is not None or not nullable:
+        raise Unplanned
+
+
+def _coerce_leaf(type_: GraphQLInputType, nullable: bool) -> Coerce:
+    if isinstance(type_, GraphQLEnumType):
+        nulls: dict[Any, Any] = {None: None} if nullable else {}
+        members = nulls | dict(_members(type_))
         return lambda value: members[value]
     assert isinstance(type_, GraphQLScalarType)
     exact = _EXACT.get(type_.name)
     if exact is int:
-        return lambda value: None if value is None else _small_integer(value, None)
+        return lambda value: (
+            _null(value, nullable) if value is None else _small_integer(value, None)
+        )
     if exact is not None:
 
         def same(value: Any) -> Any:
-            if value is not None and type(value) is not exact:
-                raise Unplanned
-            return value
+            return value if type(value) is exact else _null(value, nullable)
 
         return same
     if type_.name in specified_scalar_types:
@@ -702,7 +791,7 @@ def _coerce_leaf(type_: GraphQLInputType) -> Coerce:
 
     def custom(value: Any) -> Any:
         if value is None:
-            return None
+            return _null(value, nullable)
         parsed = parse(value)
         if parsed is None or parsed is Undefined:
             raise Unplanned

@@ -18,6 +18,7 @@ from app.api.ids import ACCOUNT, LEDGER, TRANSACTION, decode, decode_as
 from app.api.ledgers import Ledger
 from app.api.nodes import Node
 from app.api.scalars import DateTime
+from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
 from app.store import identity, rows
 from app.store.reading import Lookup
@@ -155,6 +156,23 @@ class Query:
             info, rows.transactions_by_idempotency_key, uuid, idempotency_key, build=Transaction.of
         )
 
+    @strawberry.field(
+        description="A version of a transaction template, the newest if none is named; or null."
+    )
+    def transaction_template(
+        self,
+        info: Info,
+        ledger_id: LedgerId,
+        code: Annotated[str, strawberry.argument(description="The template's code.")],
+        version: Annotated[
+            int | None, strawberry.argument(description="Which version; the newest if absent.")
+        ] = None,
+    ) -> TransactionTemplate | None:
+        uuid = decode_as(LEDGER, ledger_id)
+        if uuid is None:
+            return None
+        return find_template(info, uuid, code, version, build=TransactionTemplate.of)
+
 
 def _find(
     info: Info, lookup: Lookup[Any], uuid: UUID | None, *rest: str, build: Callable[[Any], Any]
@@ -175,4 +193,8 @@ async def _node(info: Info, text: str) -> Node | None:
             return await find(rows.accounts_by_id, uuid, build=Account.of)
         case "txn":
             return await find(rows.transactions_by_id, uuid, build=Transaction.of)
+        case "tmpl":
+            return await find(
+                rows.templates_by_id, uuid, decoded.sequence, build=TransactionTemplate.of
+            )
     return await find(rows.entries_by_id, uuid, decoded.sequence, build=Entry.of)

@@ -57,8 +57,25 @@ class TransactionNotFound(UserError):
     pass
 
 
+@strawberry.type(description="The ledger has no transaction template of this code and version.")
+class TemplateNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="The transaction template is archived.")
+class TemplateArchived(UserError):
+    pass
+
+
 @strawberry.type(description="No account with this id is in the ledger.")
 class AccountNotFound(UserError):
+    pass
+
+
+@strawberry.type(
+    description="The accounts grow on different sides, so no transfer goes from one to the other."
+)
+class NormalBalancesDiffer(UserError):
     pass
 
 

@@ -7,7 +7,9 @@ from app.api.account_mutations import AccountMutations
 from app.api.ledger_mutations import LedgerMutations
 from app.api.queries import Query
 from app.api.scalars import SCALARS
+from app.api.template_mutations import TemplateMutations
 from app.api.transaction_mutations import TransactionMutations
+from app.api.transfer_mutations import TransferMutations
 from app.api.velocity_limit_mutations import VelocityLimitMutations
 
 
@@ -17,7 +19,14 @@ from app.api.velocity_limit_mutations import VelocityLimitMutations
         " fields of one operation run one after another, each committed by itself."
     )
 )
-class Mutation(LedgerMutations, AccountMutations, VelocityLimitMutations, TransactionMutations):
+class Mutation(
+    LedgerMutations,
+    AccountMutations,
+    VelocityLimitMutations,
+    TransactionMutations,
+    TransferMutations,
+    TemplateMutations,
+):
     pass
 
 

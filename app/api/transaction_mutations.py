@@ -1,6 +1,7 @@
 """Posting, settling and voiding: the mutations that go down to the writer."""
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -261,10 +262,10 @@ class TransactionMutations:
         info: Info,
         input: Annotated[PostTransactionInput, strawberry.argument(description="What to record.")],
     ) -> PostTransactionResult:
-        command = _posting(info.context.scope, input)
+        command = posting(info.context.scope, input)
         decision = await info.context.writer.write(command)
         await info.context.renew()
-        return await _posted(info, decision)
+        return await posted(info, decision)
 
     @strawberry.mutation(
         description=(
@@ -341,7 +342,7 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
     postings = []
     for index, item in enumerate(items):
         try:
-            postings.append(_posting(scope, item))
+            postings.append(posting(scope, item))
         except refusals.Refusal as refusal:
             raise refusal.under("transactions", str(index)) from None
     commands.check_together(postings)
@@ -353,26 +354,37 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
         raise refusal.under("transactions", "0") from None
     await info.context.renew()
     before: dict[UUID, Transaction] = {}
-    shown = await asyncio.gather(*(_posted(info, decision, before) for decision in decisions))
+    shown = await asyncio.gather(*(posted(info, decision, before) for decision in decisions))
     return PostTransactionsSuccess(results=list(shown))
 
 
 async def _post_apart(info: Info, items: list[PostTransactionInput]) -> list[Any]:
     async def post(index: int, item: PostTransactionInput) -> Decision | UserError:
         try:
-            return await info.context.writer.write(_posting(info.context.scope, item))
+            return await info.context.writer.write(posting(info.context.scope, item))
         except refusals.Refusal as refusal:
             return render(refusal.under("transactions", str(index)))
 
     async def show(answer: Decision | UserError) -> PostTransactionSuccess | UserError:
-        return answer if isinstance(answer, UserError) else await _posted(info, answer)
+        return answer if isinstance(answer, UserError) else await posted(info, answer)
 
     answers = await asyncio.gather(*(post(index, item) for index, item in enumerate(items)))
     await info.context.renew()
     return list(await asyncio.gather(*map(show, answers)))
 
 
-async def _posted(
+async def derive(info: Info, command: commands.PostTransaction) -> PostTransactionSuccess:
+    """Record a posting that was made of another input. Raises its refusals in terms of that."""
+    try:
+        decision = await info.context.writer.write(command)
+    except refusals.Refusal as refusal:
+        refusal.path = command.placed(refusal.path)
+        raise
+    await info.context.renew()
+    return await posted(info, decision)
+
+
+async def posted(
     info: Info, decision: Decision, before: dict[UUID, Transaction] | None = None
 ) -> PostTransactionSuccess:
     """Show what was decided, when nothing of the operation is left to be decided.
@@ -402,7 +414,8 @@ async def _change(
     return Transaction.of(_row(decision), known_key=recorded.idempotency_key), False
 
 
-def _posting(scope: Scope, item: PostTransactionInput) -> commands.PostTransaction:
+def posting(scope: Scope, item: PostTransactionInput) -> commands.PostTransaction:
+    """The command of an input. Raises ValidationFailed where the input alone is wrong."""
     command = commands.PostTransaction(
         scope=scope,
         transaction_id=uuid7(),
@@ -458,14 +471,30 @@ def _settle_line(index: int, line: SettleEntryInput) -> commands.SettleLine:
 
 def _transaction(recorded: Recorded) -> Transaction:
     """The transaction as it was just recorded, without reading it back."""
+    transaction = Transaction.of(_row(recorded), known_key=recorded.event.idempotency_key)
+    transaction.known_entries = partial(_entries, recorded)
+    transaction.known_history = partial(_history, recorded)
+    return transaction
+
+
+def _history(recorded: Recorded) -> list[TransactionEvent]:
     event = recorded.event
-    transaction = Transaction.of(_row(recorded), known_key=event.idempotency_key)
-    made = rows.EventRow(
-        event.number, event.kind.value, event.idempotency_key, event.description, event.recorded_at
-    )
-    transaction.known_history = [TransactionEvent.of(made)]
+    return [
+        TransactionEvent.of(
+            rows.EventRow(
+                event.number,
+                event.kind.value,
+                event.idempotency_key,
+                event.description,
+                event.recorded_at,
+            )
+        )
+    ]
+
+
+def _entries(recorded: Recorded, transaction: Transaction) -> list[Entry]:
     accounts = {account.account_id: account for account in recorded.accounts}
-    entries = transaction.known_entries = []
+    entries = []
     for entry in recorded.entries:
         account, after = accounts[entry.account_id], entry.balances_after
         entries.append(
@@ -493,7 +522,7 @@ def _transaction(recorded: Recorded) -> Transaction:
                 transaction,
             )
         )
-    return transaction
+    return entries
 
 
 def _row(recorded: Recorded) -> rows.TransactionRow:

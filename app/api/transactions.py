@@ -1,20 +1,23 @@
 """Transactions and their events."""
 
-from collections.abc import Sequence as Items
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
 from app.api.context import Info
 from app.api.entries import Entry
-from app.api.enums import TransactionEventKind, TransactionStatus
+from app.api.enums import TransactionEventKind, TransactionStatus, by_word
 from app.api.ids import TRANSACTION, encode
-from app.api.nodes import Node
-from app.api.scalars import JSON, DateTime, Sequence, moment
+from app.api.nodes import OPAQUE, Node, of_row
+from app.api.scalars import JSON, DateTime, Sequence
+from app.api.templates import TransactionTemplate
 from app.store import rows
 
 if TYPE_CHECKING:
     from app.api.ledgers import Ledger
+
+_STATUS = by_word(TransactionStatus)
 
 
 @strawberry.type(description="One accepted command and what it did to its transaction.")
@@ -38,40 +41,30 @@ class TransactionEvent:
     description="A movement of money between accounts of one ledger, balanced in each currency."
 )
 class Transaction(Node):
-    sequence: Sequence = strawberry.field(
-        description="1, 2, 3 … in its ledger, without a gap, in commit order."
-    )
-    status: TransactionStatus = strawberry.field(description="Where it stands.")
-    description: str | None = strawberry.field(description="For people.")
-    external_id: str | None = strawberry.field(
-        description="The client's own id for it, unique among the transactions of the ledger."
-    )
-    metadata: JSON = strawberry.field(description="The client's own data.")
-    effective_at: DateTime = strawberry.field(description="When it happened in the world.")
-    created_at: DateTime = strawberry.field(description="When it was recorded.")
-    posted_at: DateTime | None = strawberry.field(description="When it became POSTED.")
-    voided_at: DateTime | None = strawberry.field(description="When it became VOIDED.")
     row: strawberry.Private[rows.TransactionRow]
-    known_entries: strawberry.Private[Items[Entry] | None] = None
+    known_entries: strawberry.Private[Callable[["Transaction"], list[Entry]] | None] = None
     known_key: strawberry.Private[str | None] = None
-    known_history: strawberry.Private[Items[TransactionEvent] | None] = None
+    known_history: strawberry.Private[Callable[[], list[TransactionEvent]] | None] = None
+    known_template: strawberry.Private[rows.TemplateUseRow | None] = None
+
+    id: strawberry.ID = of_row(lambda row: encode(TRANSACTION, row.transaction_id), OPAQUE)
+    sequence: Sequence = of_row(
+        "sequence", "1, 2, 3 … in its ledger, without a gap, in commit order."
+    )
+    status: TransactionStatus = of_row(lambda row: _STATUS[row.status], "Where it stands.")
+    description: str | None = of_row("description", "For people.")
+    external_id: str | None = of_row(
+        "external_id", "The client's own id for it, unique among the transactions of the ledger."
+    )
+    metadata: JSON = of_row("metadata", "The client's own data.")
+    effective_at: DateTime = of_row("effective_at", "When it happened in the world.")
+    created_at: DateTime = of_row("created_at", "When it was recorded.")
+    posted_at: DateTime | None = of_row("posted_at", "When it became POSTED.")
+    voided_at: DateTime | None = of_row("voided_at", "When it became VOIDED.")
 
     @classmethod
     def of(cls, row: rows.TransactionRow, known_key: str | None = None) -> "Transaction":
-        return cls(
-            id=encode(TRANSACTION, row.transaction_id),
-            sequence=Sequence(row.sequence),
-            status=TransactionStatus(row.status),
-            description=row.description,
-            external_id=row.external_id,
-            metadata=JSON(row.metadata),
-            effective_at=DateTime(row.effective_at),
-            created_at=DateTime(row.created_at),
-            posted_at=moment(row.posted_at),
-            voided_at=moment(row.voided_at),
-            row=row,
-            known_key=known_key,
-        )
+        return cls(row=row, known_key=known_key)
 
     @strawberry.field(description="The ledger it is in.")
     def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
@@ -82,7 +75,7 @@ class Transaction(Node):
     @strawberry.field(description="All its lines, those of settlements and voids last.")
     def entries(self, info: Info) -> list[Entry]:
         if self.known_entries is not None:
-            return list(self.known_entries)
+            return self.known_entries(self)
         return info.context.load.all(rows.entries_by_transaction, *self._place, build=Entry.of)
 
     @strawberry.field(description="The idempotency key under which it was created.")
@@ -96,9 +89,32 @@ class Transaction(Node):
     @strawberry.field(description="Every state that it went through, oldest first.")
     def history(self, info: Info) -> list[TransactionEvent]:
         if self.known_history is not None:
-            return list(self.known_history)
+            return self.known_history()
         return info.context.load.all(
             rows.events_by_transaction, *self._place, build=TransactionEvent.of
+        )
+
+    @strawberry.field(
+        description="The template that it was made from, in the version used; or null."
+    )
+    def template(self, info: Info) -> TransactionTemplate | None:
+        if self.known_template is not None:
+            return TransactionTemplate.of_use(self.known_template)
+        return info.context.load.one(
+            rows.template_uses_by_transaction, *self._place, build=TransactionTemplate.of_use
+        )
+
+    @strawberry.field(
+        description=(
+            "The parameters that its template was used with, all of them, each as a text; null"
+            " without a template."
+        )
+    )
+    def template_params(self, info: Info) -> JSON | None:
+        if self.known_template is not None:
+            return JSON(self.known_template.params)
+        return info.context.load.one(
+            rows.template_uses_by_transaction, *self._place, build=lambda use: JSON(use.params)
         )
 
     @property

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from app.ledger.accounts import Scope
+from app.ledger.accounts import Account, Scope
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import Direction
 from app.ledger.refusals import Path, ValidationFailed
@@ -116,11 +116,23 @@ class PostTransaction:
             check_amount(entry.amount, ("input", "entries", str(index), "amount"))
             check_metadata(entry.metadata, ("input", "entries", str(index), "metadata"))
 
+    def resolved(self, accounts: Mapping[UUID, Account]) -> "PostTransaction":  # noqa: ARG002
+        """The posting with its entries as they are to be recorded on these accounts.
+
+        Raises the Refusal that it already knows of, when no earlier one applies.
+        """
+        return self
+
+    def placed(self, path: Path) -> Path:
+        """The field of the client's input that a path of a posting's input stands for."""
+        return path
+
     def fingerprint(self) -> bytes:
+        kind, subject = self._subject()
         return _digest(
-            "postTransaction",
+            kind,
             {
-                "entries": [_canonical_entry(entry) for entry in self.entries],
+                **subject,
                 "pending": self.pending,
                 "description": self.description,
                 "externalId": self.external_id,
@@ -128,6 +140,10 @@ class PostTransaction:
                 "effectiveAt": _canonical_time(self.effective_at),
             },
         )
+
+    def _subject(self) -> tuple[str, dict[str, Any]]:
+        """What kind of command the client sent, and what in it says which entries to make."""
+        return "postTransaction", {"entries": [_canonical_entry(entry) for entry in self.entries]}
 
 
 @dataclass(frozen=True, slots=True)

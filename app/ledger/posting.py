@@ -158,6 +158,7 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
     if ledger.archived:
         raise LedgerArchived
     accounts = _accounts_of(book, ledger, command.entries)
+    command = command.resolved(accounts)
     _refuse_unbalanced((accounts[e.account_id], e.direction, e.amount) for e in command.entries)
     _refuse_taken(book, ledger, command.external_id)
     for index, entry in enumerate(command.entries):

@@ -72,6 +72,24 @@ class TransactionNotFound(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class TemplateNotFound(Refusal):
+    """The ledger has no transaction template of that code, or not that version of it."""
+
+    code = "TEMPLATE_NOT_FOUND"
+    message: str = "The ledger has no transaction template of this code and version."
+    path: Path = ("input", "code")
+
+
+@dataclass(eq=False, kw_only=True)
+class TemplateArchived(Refusal):
+    """The template is there and must not be used any more."""
+
+    code = "TEMPLATE_ARCHIVED"
+    message: str = "The transaction template is archived."
+    path: Path = ("input", "code")
+
+
+@dataclass(eq=False, kw_only=True)
 class AccountNotFound(Refusal):
     """No account of that id is in the ledger."""
 
@@ -107,6 +125,18 @@ class PendingTransactionsRemain(Refusal):
     message: str = "Settle or void the pending transactions first."
     path: Path = ("input", "ledgerId")
     pending_transactions: int
+
+
+@dataclass(eq=False, kw_only=True)
+class NormalBalancesDiffer(Refusal):
+    """No balanced pair of entries lowers the one account and raises the other."""
+
+    code = "NORMAL_BALANCES_DIFFER"
+    message: str = (
+        "The accounts grow on different sides: a balanced pair of entries raises both or lowers"
+        " both. Post the entries with postTransaction."
+    )
+    path: Path = ("input", "to")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -253,7 +283,10 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     IdempotencyConflict,
     LedgerArchived,
     PendingTransactionsRemain,
+    TemplateNotFound,
+    TemplateArchived,
     AccountNotFound,
+    NormalBalancesDiffer,
     TransactionNotPending,
     EntriesUnbalanced,
     SettlementExceedsHold,

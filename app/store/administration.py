@@ -73,7 +73,7 @@ async def create_ledger(connection: Connection, command: CreateLedger) -> Ledger
 
 async def change_ledger(connection: Connection, ledger_id: UUID, change: Change) -> LedgerRow:
     """Give a ledger other labels. Raises LedgerNotFound, LedgerArchived."""
-    ledger = await _lock_ledger(connection, change.scope, ledger_id)
+    ledger = await lock_ledger(connection, change.scope, ledger_id)
     if ledger.archived_at is not None:
         raise LedgerArchived
     if not change.changes:
@@ -90,7 +90,7 @@ async def archive_ledger(connection: Connection, scope: Scope, ledger_id: UUID) 
 
     Raises LedgerNotFound, PendingTransactionsRemain.
     """
-    ledger = await _lock_ledger(connection, scope, ledger_id)
+    ledger = await lock_ledger(connection, scope, ledger_id)
     if ledger.archived_at is not None:
         return ledger
     parameters = {"id": ledger_id, **tenancy(scope)}
@@ -194,7 +194,8 @@ async def _lock_ledgers(
     return {row.ledger_id: row for row in rows}
 
 
-async def _lock_ledger(connection: Connection, scope: Scope, ledger_id: UUID) -> LedgerRow:
+async def lock_ledger(connection: Connection, scope: Scope, ledger_id: UUID) -> LedgerRow:
+    """A ledger, locked. Raises LedgerNotFound."""
     found = await _lock_ledgers(connection, scope, [ledger_id])
     if ledger_id not in found:
         raise LedgerNotFound
@@ -209,7 +210,7 @@ async def lock_account(
     home = await (await connection.execute(_LEDGER_OF_ACCOUNT, parameters)).fetchone()
     if home is None:
         raise AccountNotFound
-    ledger = await _lock_ledger(connection, scope, home[0])
+    ledger = await lock_ledger(connection, scope, home[0])
     if ledger.archived_at is not None:
         raise LedgerArchived(path=("input", "accountId"))
     cursor = await connection.execute(_LOCK_ACCOUNT, parameters)
@@ -299,11 +300,13 @@ def _update(table: Table, this: Any, columns: Any, names: tuple[str, ...]) -> st
     return sql(update(table).where(of_organization(table), this).values(new).returning(*columns))
 
 
-def _bound(table: Table, *names: str) -> dict[str, Any]:
+def bound(table: Table, *names: str) -> dict[str, Any]:
+    """Parameters named as these columns are."""
     return {name: bindparam(name, type_=table.c[name].type) for name in names}
 
 
-def _among(column: Any, parameter: str) -> Any:
+def among(column: Any, parameter: str) -> Any:
+    """Whether a column is one of a parameter's values."""
     return column == any_(bindparam(parameter, type_=ARRAY(column.type)))
 
 
@@ -312,7 +315,7 @@ _INSERT_LEDGER = sql(
     insert(ledgers)
     .values(
         {
-            **_bound(
+            **bound(
                 ledgers, "organization_id", "ledger_id", "name", "description", "mode", "metadata"
             ),
             "created_at": _clock,
@@ -324,7 +327,7 @@ _INSERT_LEDGER = sql(
 )
 _LOCK_LEDGERS = sql(
     select(*_ledger_columns)
-    .where(visible(ledgers), _among(ledgers.c.ledger_id, "ids"))
+    .where(visible(ledgers), among(ledgers.c.ledger_id, "ids"))
     .order_by(ledgers.c.ledger_id)
     .with_for_update(key_share=True)
 )
@@ -345,21 +348,21 @@ _ARCHIVE_LEDGER = sql(
 )
 _READ_EXPONENTS = sql(
     select(currencies.c.ledger_id, currencies.c.code, currencies.c.exponent).where(
-        of_organization(currencies), _among(currencies.c.ledger_id, "ids")
+        of_organization(currencies), among(currencies.c.ledger_id, "ids")
     )
 )
 _READ_TAKEN = sql(
     select(accounts.c.ledger_id, accounts.c.external_id).where(
         of_organization(accounts),
-        _among(accounts.c.ledger_id, "ids"),
-        _among(accounts.c.external_id, "external_ids"),
+        among(accounts.c.ledger_id, "ids"),
+        among(accounts.c.external_id, "external_ids"),
     )
 )
 _ENSURE_CURRENCY = sql(
     upsert(currencies)
     .values(
         {
-            **_bound(currencies, "organization_id", "ledger_id", "exponent"),
+            **bound(currencies, "organization_id", "ledger_id", "exponent"),
             "code": bindparam("currency", type_=currencies.c.code.type),
         }
     )
@@ -369,7 +372,7 @@ _INSERT_ACCOUNT = sql(
     insert(accounts)
     .values(
         {
-            **_bound(
+            **bound(
                 accounts,
                 "organization_id",
                 "account_id",

@@ -6,18 +6,25 @@ disagree with the entries beside them, however many postings commit meanwhile.
 
 Sessions take the role `ledgers_app` as a start-up option, with time limits and UTC. A pooler in
 transaction mode refuses such options, which is right: session state would leak between clients.
+
+A peer may fall silent without closing: a machine that is gone, a proxy or a process that hangs. TCP
+finds the first out (`LIVENESS`), nothing finds out the second. Hence every wait for an answer is
+limited on this side, too (`within`): then the connection is cut, and what was sent is in doubt.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import orjson
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
 from psycopg.adapt import AdaptersMap, Buffer, Loader
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import ConnectionTimeout
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import ClauseElement
@@ -27,6 +34,7 @@ from app.ledger.accounts import Scope
 
 MINIMUM_VERSION = 15
 POOL_SECONDS = 5.0
+PING_SECONDS = 2.0
 UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 KEYED_PLANS: dict[str, str | int] = {
@@ -43,6 +51,17 @@ order in which they should run. On a young table without statistics the planner 
 and keeps the quadratic plan while the table grows (seen: 15 s for a batch of 1,000). A plan that
 does not depend on the values need not be made again for each batch."""
 
+LIVENESS: dict[str, int] = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""How soon a lost peer is noticed, unless the address itself says otherwise: in seconds, the last
+one in milliseconds. All but the first are for TCP; systems without one of them overlook it."""
+
 Connection = AsyncConnection[tuple[Any, ...]]
 Row = tuple[Any, ...]
 
@@ -55,6 +74,10 @@ class UnsafeDatabase(Exception):
 
 class Unavailable(Exception):
     """The database cannot be reached, or did not answer in time; trying again later is right."""
+
+
+class Busy(Exception):
+    """The database answers, but none of our connections was free in time."""
 
 
 class _WholeNumber(Loader):
@@ -93,17 +116,54 @@ def connection_info(url: str, *, statement_seconds: float, **more: str | int) ->
     }
     return make_conninfo(
         url,
+        **{name: value for name, value in LIVENESS.items() if name not in conninfo_to_dict(url)},
         application_name="ledgers",
         options=" ".join(f"-c {name}={value}" for name, value in options.items()),
     )
 
 
+@contextmanager
+def within(connection: Connection, seconds: float) -> Iterator[None]:
+    """Cut the connection if the block takes longer, so that what waits for it hears of a loss.
+
+    Raises ConnectionTimeout then, instead. Cancelling is not enough: psycopg first asks the
+    database to agree.
+    """
+    is_cut = False
+
+    def cut() -> None:
+        nonlocal is_cut
+        is_cut = True
+        if not connection.closed:
+            with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as peer:
+                peer.shutdown(socket.SHUT_RDWR)
+
+    timer = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    except psycopg.Error as fault:
+        if not is_cut:
+            raise
+        raise ConnectionTimeout("the database has fallen silent") from fault
+    finally:
+        timer.cancel()
+
+
 class Database:
     """Two small pools: one that can only read, one for short writes. Balances go by the writer."""
 
-    def __init__(self, url: str, *, pool_size: int, statement_seconds: float) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int, statement_seconds: float, lock_seconds: float = 2.0
+    ) -> None:
+        self.statement_seconds = statement_seconds
+        self.silence_seconds = statement_seconds * 2 / 3  # whoever waits for the writer shall hear
         self.connection_info = connection_info(url, statement_seconds=statement_seconds)
-        self._writer_info = connection_info(url, statement_seconds=statement_seconds, **KEYED_PLANS)
+        self._writer_info = connection_info(
+            url,
+            statement_seconds=statement_seconds,
+            lock_timeout=int(lock_seconds * 1000),
+            **KEYED_PLANS,
+        )
         self._reading = self._pool(pool_size, self._configure_reading)
         self._writing = self._pool(max(1, pool_size // 2), _configure)
 
@@ -133,18 +193,34 @@ class Database:
         """
         try:
             async with self._writing.connection() as connection:
-                yield connection
+                with within(connection, self.statement_seconds):
+                    yield connection
+                    await connection.commit()
         except (PoolTimeout, psycopg.OperationalError) as fault:
             raise Unavailable("The database did not answer; try again later.") from fault
 
     def snapshot(self, scope: Scope) -> "Snapshot":
         """One consistent view; nothing is opened before its first statement."""
-        return Snapshot(self._reading, scope)
+        return Snapshot(self._reading, scope, self.statement_seconds)
 
     async def ping(self) -> None:
-        """Raise unless the database answers."""
-        async with self._reading.connection(timeout=2) as connection:
-            await connection.execute("SELECT 1")
+        """Return if a read would be answered now. Raises Unavailable; Busy, which is less bad."""
+        try:
+            try:
+                connection = await self._reading.getconn(PING_SECONDS)
+            except PoolTimeout:  # all are taken, or none can be made
+                async with await self.connect() as another:
+                    with within(another, PING_SECONDS):
+                        await another.execute("SELECT 1")
+                raise Busy from None
+            try:
+                with within(connection, PING_SECONDS):
+                    await connection.execute("SELECT 1")
+                    await connection.rollback()
+            finally:
+                await self._reading.putconn(connection)
+        except psycopg.OperationalError as fault:
+            raise Unavailable("The database does not answer.") from fault
 
     def _pool(self, size: int, configure: Any) -> AsyncConnectionPool[Connection]:
         return AsyncConnectionPool(
@@ -171,37 +247,51 @@ class Snapshot:
     added here, so no caller can ask for another tenant's rows. `statements` counts them.
     """
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], scope: Scope) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool[Connection], scope: Scope, statement_seconds: float
+    ) -> None:
         self.scope = scope
         self.statements = 0
         self._pool = pool
+        self._statement_seconds = statement_seconds
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
-        self._closed = False
+        self._end: Unavailable | None = None
         self._tenancy = tenancy(scope)
 
     async def rows(self, statement: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
-        """Run one statement and return all its rows."""
+        """Run one statement and return all its rows.
+
+        Raises Unavailable, and after that at once for every other statement.
+        """
         assert "%(organization)s" in statement, "a statement must filter on the organization"
         async with self._turn:
-            if self._closed:
-                raise Unavailable("The operation is over.")
+            if self._end is not None:
+                raise self._end
             self.statements += 1
             try:
                 if self._connection is None:
                     self._connection = await self._pool.getconn()
-                cursor = await self._connection.execute(statement, {**parameters, **self._tenancy})
-                return await cursor.fetchall()
+                with within(self._connection, self._statement_seconds):
+                    cursor = await self._connection.execute(
+                        statement, {**parameters, **self._tenancy}
+                    )
+                    return await cursor.fetchall()
             except (PoolTimeout, psycopg.OperationalError) as fault:
-                raise Unavailable("The database did not answer; try again later.") from fault
+                self._end = Unavailable("The database did not answer; try again later.")
+                raise self._end from fault
 
     async def close(self) -> None:
-        """End the transaction and hand the connection back."""
+        """End the transaction, and a statement that nobody waits for; hand the connection back."""
+        if self._end is None:
+            self._end = Unavailable("The operation is over.")
+        if self._turn.locked() and self._connection is not None:
+            with suppress(psycopg.Error):
+                await self._connection.cancel_safe(timeout=POOL_SECONDS)
         async with self._turn:
-            self._closed = True
             connection, self._connection = self._connection, None
             if connection is not None:
-                with suppress(psycopg.Error):
+                with suppress(psycopg.Error), within(connection, self._statement_seconds):
                     await connection.rollback()
                 await self._pool.putconn(connection)
 

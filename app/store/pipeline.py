@@ -4,6 +4,11 @@ psycopg's own pipeline writes to the socket for each statement, which is most of
 costs (twenty system calls instead of four). Here a round trip is one write and one wait. Statements
 are prepared the first time that a connection meets them; parameters are $1, $2 … and go as texts.
 
+A prepared statement keeps the plan that was right for the tables as they then were. While they are
+empty any index will do, and the wrong one reads all that has come since (seen: six times the CPU,
+and growing, until autovacuum analyzes the tables and so has the plans made again). So plans are
+made anew each time that the number of round trips has doubled.
+
 This stands on psycopg.pq, its documented wrapper of libpq, and on its row loaders.
 """
 
@@ -25,6 +30,8 @@ from app.store.database import Connection, Row
 Statement = tuple[str, Sequence[str]]
 """SQL, and its parameters as texts."""
 
+DISCARD_PLANS: Statement = ("DISCARD PLANS", ())
+
 
 def numbered(text: str) -> str:
     """SQL with $1, $2 … for each %s."""
@@ -39,6 +46,7 @@ class Pipeline:
         self.connection = connection
         self._transformer = Transformer(connection)
         self._names: dict[str, bytes] = {}
+        self._trips = 0
 
     async def run(self, *statements: Statement) -> list[list[Row]]:
         """The rows of each statement, after one round trip.
@@ -47,8 +55,12 @@ class Pipeline:
         connection is closed if it was lost, or if waiting ended before the answer was there.
         """
         pgconn = self.connection.pgconn
+        wanted = len(statements)
         try:
             pgconn.enter_pipeline_mode()
+            self._trips += 1
+            if self._trips & (self._trips - 1) == 0:
+                statements = (DISCARD_PLANS, *statements)
             new = [text for text, _ in statements if text not in self._names]
             for text in new:
                 self._names[text] = name = f"ledgers_{len(self._names)}".encode()
@@ -69,7 +81,7 @@ class Pipeline:
         for result in results:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise error_from_result(result)
-        return [self._rows(result) for result in results[len(new) :]]
+        return [self._rows(result) for result in results[len(results) - wanted :]]
 
     def _receive(self) -> PQGen[list[PGresult]]:
         pgconn = self.connection.pgconn

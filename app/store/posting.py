@@ -32,11 +32,13 @@ from app.ledger.book import Book, OfOrganization
 from app.ledger.commands import Command, PostTransaction
 from app.ledger.posting import Decision, Recorded, decide, decide_together, record
 from app.ledger.refusals import Refusal
+from app.ledger.templates import PostFromTemplate
 from app.ledger.transactions import Hold, PastLine, Transaction, TransactionStatus, Used
 from app.store import velocities
 from app.store.arrays import array, arrays, binary, json, moment, number, text, uuid, word
 from app.store.database import Row
 from app.store.pipeline import Pipeline, Statement, numbered
+from app.store.templates import uses
 
 Answer = list[Decision] | Refusal
 """What became of one group of commands: a decision each, or the refusal that stopped it."""
@@ -50,9 +52,9 @@ class Group:
 
     @property
     def entries(self) -> int:
-        """How many entries it comes to; two are reckoned for a change of a hold."""
+        """How many entries it comes to; two are reckoned where it is not known."""
         return sum(
-            len(command.entries) if isinstance(command, PostTransaction) else 2
+            max(2, len(command.entries)) if isinstance(command, PostTransaction) else 2
             for command in self.commands
         )
 
@@ -85,10 +87,23 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         if isinstance(decision, Recorded)
     ]
     if written:
-        await pipeline.run(*_write(book, written), COMMIT)
+        await pipeline.run(*_write(book, written), *uses(_made(groups, answers)), COMMIT)
     else:
         await pipeline.run(ROLLBACK)
     return answers
+
+
+def _made(
+    groups: Sequence[Group], answers: Sequence[Answer]
+) -> list[tuple[PostFromTemplate, Transaction]]:
+    """What is new and made from a template."""
+    return [
+        (command, decision.transaction)
+        for group, answer in zip(groups, answers, strict=True)
+        if not isinstance(answer, Refusal) and not group.dry_run
+        for command, decision in zip(group.commands, answer, strict=True)
+        if isinstance(command, PostFromTemplate) and isinstance(decision, Recorded)
+    ]
 
 
 def _decide(book: Book, group: Group, now: datetime) -> Answer:

@@ -15,7 +15,9 @@ from app.store.tables import (
     accounts,
     entries,
     ledgers,
+    template_uses,
     transaction_events,
+    transaction_templates,
     transactions,
 )
 
@@ -106,6 +108,33 @@ class EntryRow(NamedTuple):
     exponent: int
 
 
+class TemplateRow(NamedTuple):
+    """One version of a transaction template."""
+
+    template_id: UUID
+    version: int
+    ledger_id: UUID
+    code: str
+    description: str | None
+    definition: dict[str, Any]
+    created_at: datetime
+    archived_at: datetime | None
+
+
+class TemplateUseRow(NamedTuple):
+    """The version of a template that a transaction was made from, and its parameters."""
+
+    template_id: UUID
+    version: int
+    ledger_id: UUID
+    code: str
+    description: str | None
+    definition: dict[str, Any]
+    created_at: datetime
+    archived_at: datetime | None
+    params: dict[str, str]
+
+
 def _columns(row: Any, table: FromClause) -> Select[Any]:
     return select(*(table.c[name] for name in row._fields))
 
@@ -113,6 +142,7 @@ def _columns(row: Any, table: FromClause) -> Select[Any]:
 _ledger = _columns(LedgerRow, ledgers)
 _account = _columns(AccountRow, accounts)
 _transaction = _columns(TransactionRow, transactions)
+_template = _columns(TemplateRow, transaction_templates)
 _event = _columns(EventRow, transaction_events)
 _entry = select(
     *(entries.c[name] for name in EntryRow._fields if name in entries.c),
@@ -181,6 +211,45 @@ entries_by_transaction = Lookup(
     entries,
     (entries.c.ledger_id, entries.c.transaction_sequence),
     (entries.c.line,),
+)
+
+templates_by_id = Lookup(
+    TemplateRow,
+    _template,
+    transaction_templates,
+    (transaction_templates.c.template_id, transaction_templates.c.version),
+)
+templates_by_version = Lookup(
+    TemplateRow,
+    _template,
+    transaction_templates,
+    (
+        transaction_templates.c.ledger_id,
+        transaction_templates.c.code,
+        transaction_templates.c.version,
+    ),
+)
+_newest = transaction_templates.c.superseded_at.is_(None)
+newest_templates_by_code = Lookup(
+    TemplateRow,
+    _template.where(_newest),
+    transaction_templates,
+    (transaction_templates.c.ledger_id, transaction_templates.c.code),
+)
+template_uses_by_transaction = Lookup(
+    TemplateUseRow,
+    _template.add_columns(template_uses.c.params).join_from(
+        template_uses,
+        transaction_templates,
+        and_(
+            transaction_templates.c.organization_id == template_uses.c.organization_id,
+            transaction_templates.c.ledger_id == template_uses.c.ledger_id,
+            transaction_templates.c.code == template_uses.c.code,
+            transaction_templates.c.version == template_uses.c.version,
+        ),
+    ),
+    template_uses,
+    (template_uses.c.ledger_id, template_uses.c.transaction_sequence),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -275,4 +344,24 @@ entries_of_ledger = Listing(
     lambda ledger_id: and_(of_organization(entries), entries.c.ledger_id == ledger_id),
     _entry_fields,
     {"sequence": ("transaction_sequence", "line")},
+)
+templates_of_ledger = Listing(
+    TemplateRow,
+    _template,
+    lambda ledger_id: and_(
+        of_organization(transaction_templates),
+        transaction_templates.c.ledger_id == ledger_id,
+        _newest,
+    ),
+    {},
+    {"code": ("code",)},
+)
+versions_of_template = Listing(
+    TemplateRow,
+    _template,
+    lambda template_id: and_(
+        of_organization(transaction_templates), transaction_templates.c.template_id == template_id
+    ),
+    {},
+    {"version": ("version",)},
 )

@@ -472,6 +472,86 @@ class Entry(SQLModel, table=True):
     metadata_: dict[str, Any] | None = Field(sa_type=JSONB, sa_column_kwargs={"name": "metadata"})
 
 
+class TransactionTemplate(SQLModel, table=True):
+    """One version of a transaction template. Append-only, but for how it ends.
+
+    `template_id` is of a code in its ledger; what the version says is `definition`, read and
+    written by `app.ledger.templates` alone.
+    """
+
+    __tablename__: ClassVar[str] = "transaction_templates"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id"],
+            ["ledgers.organization_id", "ledgers.ledger_id"],
+            name="transaction_templates_ledger",
+        ),
+        # How a version is found; uses refer to it.
+        Index(
+            "transaction_templates_code",
+            "organization_id",
+            "ledger_id",
+            "code",
+            "version",
+            unique=True,
+        ),
+        # The newest version of each code, in order of code.
+        Index(
+            "transaction_templates_newest",
+            "organization_id",
+            "ledger_id",
+            "code",
+            unique=True,
+            postgresql_where=text("superseded_at IS NULL"),
+        ),
+        CheckConstraint("version >= 1", name="version"),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    template_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    version: int = Field(sa_type=Integer, primary_key=True)  # 1, 2, 3 … of its code
+    ledger_id: UUID = Field(sa_type=Uuid)
+    code: str = Field(sa_type=Text)
+    description: str | None = Field(sa_type=Text)
+    definition: dict[str, Any] = Field(sa_type=JSONB)
+    created_at: datetime = Field(sa_type=Moment)
+    superseded_at: datetime | None = Field(sa_type=Moment)  # by the next version
+    archived_at: datetime | None = Field(sa_type=Moment)
+
+
+class TemplateUse(SQLModel, table=True):
+    """The template that a transaction was made from, and its parameters. Append-only.
+
+    Beside the transactions and not in them, so that postings without a template pay nothing for it.
+    """
+
+    __tablename__: ClassVar[str] = "template_uses"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "transaction_sequence"],
+            ["transactions.organization_id", "transactions.ledger_id", "transactions.sequence"],
+            name="template_uses_transaction",
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "code", "version"],
+            [
+                "transaction_templates.organization_id",
+                "transaction_templates.ledger_id",
+                "transaction_templates.code",
+                "transaction_templates.version",
+            ],
+            name="template_uses_template",
+        ),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    ledger_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    transaction_sequence: int = Field(sa_type=BigInteger, primary_key=True)
+    code: str = Field(sa_type=Text)
+    version: int = Field(sa_type=Integer)
+    params: dict[str, Any] = Field(sa_type=JSONB)  # all of them, defaults too, as texts
+
+
 def table_of(model: type[SQLModel]) -> Table:
     """The SQLAlchemy table behind a model, to build statements from."""
     return SQLModel.metadata.tables[str(model.__tablename__)]
@@ -487,3 +567,5 @@ velocity_limits = table_of(VelocityLimit)
 transactions = table_of(Transaction)
 transaction_events = table_of(TransactionEvent)
 entries = table_of(Entry)
+transaction_templates = table_of(TransactionTemplate)
+template_uses = table_of(TemplateUse)

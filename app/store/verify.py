@@ -36,6 +36,7 @@ WHOLE_TABLES: dict[str, str] = {
     "enable_indexonlyscan": "off",
     "enable_bitmapscan": "off",
     "enable_nestloop": "off",
+    "enable_mergejoin": "off",
     "jit": "off",
     "work_mem": "64MB",
 }

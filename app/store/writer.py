@@ -6,13 +6,17 @@ one and waits for nobody. So batches close at the pace of commits, and their siz
 The limit is what lately went through in `BATCH_SECONDS`: a larger batch would save nothing, and
 make everybody wait. What may wait is limited too, and shared fairly (`queue.py`).
 
-Failure is answered in three steps. What may pass (a deadlock, a serialization failure, a lock time
-limit, a lost connection) is run again, a bounded number of times; idempotency keys make that safe
-even where the lost connection leaves a commit in doubt, for the second run finds the keys of the
-first, and waits on the ledger's lock while the first is still at work. A batch that keeps failing
-is then run group by group, so that one poisonous group cannot fail its neighbours. What still fails
-alone is raised to the caller: `Unavailable` when trying again later is right. In an outage of the
-database that is the answer to the whole batch at once, lest a thousand wait for one another.
+Failure is answered in three steps. What may pass (a deadlock, a serialization failure, a lost
+connection) is run again, a bounded number of times; idempotency keys make that safe even where the
+lost connection leaves a commit in doubt, for the second run finds the keys of the first, and waits
+on the ledger's lock while the first is still at work. A batch that keeps failing is then run group
+by group, so that one poisonous group cannot fail its neighbours. What still fails alone is raised
+to the caller: `Unavailable` when trying again later is right. In an outage of the database that is
+the answer to the whole batch at once, lest a thousand wait for one another.
+
+What has waited long is not run again in vain. A database that falls silent is an outage at once. A
+lock that somebody holds for longer than its limit splits the batch by ledger: the others go
+through, and who writes to that one is told to come again.
 """
 
 import asyncio
@@ -21,16 +25,17 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import psycopg
 import structlog
 from psycopg import errors
 
-from app.ledger.commands import Command
+from app.ledger.commands import Command, PostTransaction
 from app.ledger.posting import Decision
 from app.ledger.refusals import Refusal
-from app.store.database import Database, Unavailable
+from app.store.database import Database, Unavailable, within
 from app.store.pipeline import Pipeline
 from app.store.posting import Answer, Group, post
 from app.store.queue import FairQueue
@@ -42,10 +47,10 @@ FIRST_PAUSE_SECONDS = 0.05
 PASSING = (
     errors.SerializationFailure,
     errors.DeadlockDetected,
-    errors.LockNotAvailable,
     errors.QueryCanceled,
     errors.UniqueViolation,
 )
+LASTING = (errors.ConnectionTimeout, errors.LockNotAvailable)
 OUTAGES = (
     errors.CannotConnectNow,
     errors.TooManyConnections,
@@ -158,11 +163,12 @@ class Writer:
         try:
             answers = await self._attempt([waiting.group for waiting in batch])
         except Exception as fault:  # noqa: BLE001  whatever it is, the caller must hear of it
-            if len(batch) > 1 and not _is_outage(fault):
+            parts = _parts(batch, fault)
+            if len(parts) > 1:
                 log.warning("batch_split", size=len(batch), **_describe(fault))
-                for waiting in batch:
-                    if not waiting.answer.done():  # or else the client has gone meanwhile
-                        await self._answer([waiting])
+                for part in parts:
+                    if remaining := [waiting for waiting in part if not waiting.given_up]:
+                        await self._answer(remaining)
                 return
             for waiting in batch:
                 if not waiting.answer.done():
@@ -175,7 +181,9 @@ class Writer:
     async def _attempt(self, groups: list[Group]) -> list[Answer]:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return await post(await self._connected(), groups)
+                pipeline = await self._connected()
+                with within(pipeline.connection, self.database.silence_seconds):
+                    return await post(pipeline, groups)
             except psycopg.Error as fault:
                 if _is_outage(fault):  # the address may lead to another server by now
                     await self._disconnect()
@@ -200,7 +208,8 @@ class Writer:
         if self._pipeline is None:
             return
         try:
-            await self._pipeline.connection.rollback()
+            with within(self._pipeline.connection, self.database.silence_seconds):
+                await self._pipeline.connection.rollback()
         except psycopg.Error:
             await self._disconnect()
 
@@ -211,6 +220,29 @@ class Writer:
                 await pipeline.connection.close()
 
 
+def _parts(batch: list[_Waiting], fault: Exception) -> list[list[_Waiting]]:
+    """What to run by itself, so that what is at fault fails alone."""
+    if _is_outage(fault):
+        return [batch]
+    if not isinstance(fault, errors.LockNotAvailable):
+        return [[waiting] for waiting in batch]
+    by_ledger: dict[frozenset[Any], list[_Waiting]] = {}
+    for waiting in batch:
+        by_ledger.setdefault(_ledgers(waiting.group), []).append(waiting)
+    return list(by_ledger.values())
+
+
+def _ledgers(group: Group) -> frozenset[Any]:
+    """The ledgers of a group; a change of a hold does not name its own, only the tenant."""
+    return frozenset(
+        (
+            command.scope.organization_id,
+            command.ledger_id if isinstance(command, PostTransaction) else None,
+        )
+        for command in group.commands
+    )
+
+
 def _is_outage(fault: Exception) -> bool:
     """Say whether the connection was lost or could not be had."""
     lost = isinstance(fault, psycopg.OperationalError) and fault.sqlstate is None
@@ -218,11 +250,14 @@ def _is_outage(fault: Exception) -> bool:
 
 
 def _may_pass(fault: psycopg.Error) -> bool:
+    """Say whether to run the same again at once."""
+    if isinstance(fault, LASTING):
+        return False
     return _is_outage(fault) or isinstance(fault, PASSING)
 
 
 def _for_caller(fault: Exception) -> Exception:
-    if isinstance(fault, psycopg.Error) and _may_pass(fault):
+    if isinstance(fault, LASTING) or (isinstance(fault, psycopg.Error) and _may_pass(fault)):
         unavailable = Unavailable(
             "The write was not taken, or its fate is unknown: send the same again, with the same"
             " idempotency key."

@@ -242,6 +242,7 @@ MUTATIONS: dict[str, tuple[str, int]] = {
     "answer alone": ("{ transaction { id status sequence idempotencyKey } replayed }", 0),
     "lines": ("{ transaction { entries { id amount balancesAfter { version } } } }", 0),
     "accounts of the lines": ("{ transaction { entries { account { id } } } }", 1),
+    "template and parameters": ("{ transaction { template { code } templateParams } }", 1),
     "history and ledger": ("{ transaction { history { kind } ledger { id } } }", 1),
 }
 
@@ -264,6 +265,36 @@ async def test_numbers_of_a_posting(books: Books, statements: list[str]) -> None
         assert result
         counts[name] = len(statements)
     assert counts == {name: number for name, (_, number) in MUTATIONS.items()}
+
+
+async def test_numbers_of_a_template(books: Books, statements: list[str]) -> None:
+    """A use reads the template, and the accounts that it names by external id; no more."""
+    made = await books.api.answer(
+        "mutation ($input: CreateTransactionTemplateInput!) { createTransactionTemplate("
+        "input: $input) { ... on CreateTransactionTemplateSuccess { template { code } } } }",
+        ledgerId=books.ids["l"],
+        code="pay",
+        parameters=[{"name": "of", "kind": "TEXT", "default": "x"}],
+        entries=[
+            {"direction": "DEBIT", "amount": "5", "accountId": books.ids["a"]},
+            {"direction": "CREDIT", "amount": "2", "accountExternalId": "{of}"},
+            {"direction": "CREDIT", "amount": "3", "accountExternalId": "{of}{of}"},
+        ],
+    )
+    assert made == {"template": {"code": "pay"}}
+    for text in ("x", "xx"):
+        await books.api.account(books.ids["l"], externalId=text)
+    statements.clear()
+    answer = await books.api.answer(
+        "mutation ($input: PostTemplateInput!) { postTemplate(input: $input) {"
+        " ... on PostTemplateSuccess { transaction { entries { amount } template { version }"
+        " templateParams } } } }",
+        ledgerId=books.ids["l"],
+        code="pay",
+        idempotencyKey="pay",
+    )
+    assert answer["transaction"]["template"] == {"version": 1}
+    assert len(statements) == 2
 
 
 async def test_numbers_of_a_batch(books: Books, statements: list[str]) -> None:
@@ -364,6 +395,17 @@ FILL = """
             FROM accounts WHERE external_id LIKE 'x%') a USING (organization_id, ledger_id)
         CROSS JOIN generate_series(1, 2) line
     WHERE a.place = (t.sequence % 30) * 2 + line - 1 AND t.external_id LIKE 'x%';
+    INSERT INTO transaction_templates (organization_id, template_id, version, ledger_id, code,
+        definition, created_at, superseded_at)
+    SELECT c.organization_id, c.template_id, version, c.ledger_id, c.code, '{}', now(),
+        CASE WHEN version < 4 THEN now() END
+    FROM (SELECT organization_id, ledger_id, gen_random_uuid() AS template_id, 'code' || n AS code
+            FROM ledgers, generate_series(1, 300) n WHERE last_sequence = 0) c
+        CROSS JOIN generate_series(1, 4) version;
+    INSERT INTO template_uses (organization_id, ledger_id, transaction_sequence, code, version,
+        params)
+    SELECT organization_id, ledger_id, sequence, 'code' || (sequence % 300 + 1), 2, '{}'
+        FROM transactions WHERE external_id LIKE 'x%';
 """
 KEYS = {
     "ledgers_by_id": "SELECT ledger_id FROM ledgers",
@@ -376,6 +418,10 @@ KEYS = {
     "events_by_transaction": "SELECT ledger_id, transaction_sequence FROM transaction_events",
     "entries_by_id": "SELECT account_id, sequence FROM entries",
     "entries_by_transaction": "SELECT DISTINCT ledger_id, transaction_sequence FROM entries",
+    "templates_by_id": "SELECT template_id, version FROM transaction_templates",
+    "templates_by_version": "SELECT ledger_id, code, version FROM transaction_templates",
+    "newest_templates_by_code": "SELECT DISTINCT ledger_id, code FROM transaction_templates",
+    "template_uses_by_transaction": "SELECT ledger_id, transaction_sequence FROM template_uses",
 }
 PARENTS = {
     "ledgers_of_organization": "organization_id",
@@ -384,6 +430,8 @@ PARENTS = {
     "holds_of_account": "account_id",
     "entries_of_account": "account_id",
     "entries_of_ledger": "ledger_id",
+    "templates_of_ledger": "ledger_id",
+    "versions_of_template": "template_id",
 }
 MIDDLE: Mapping[str, Any] = {
     "ledger_id": UUID(int=2**127),
@@ -393,6 +441,8 @@ MIDDLE: Mapping[str, Any] = {
     "transaction_sequence": 700,
     "line": 1,
     "effective_at": datetime(2026, 1, 1, tzinfo=UTC),
+    "code": "code150",
+    "version": 2,
 }
 
 
@@ -483,7 +533,11 @@ def _touched_by_pages(
     touched = {}
     for name, parent in PARENTS.items():
         listing: Listing[Any] = getattr(rows, name)
-        table = {"account_id": "accounts", "ledger_id": "ledgers"}.get(parent, "organizations")
+        table = {
+            "account_id": "accounts",
+            "ledger_id": "ledgers",
+            "template_id": "transaction_templates",
+        }.get(parent, "organizations")
         parents = connection.execute(
             f"SELECT {parent} FROM {table} WHERE organization_id = %(organization)s LIMIT 2", tenant
         ).fetchall()

@@ -100,6 +100,24 @@ def questions(books: Books) -> list[tuple[str, Json]]:
         "unfreezeAccount": {"accountId": books.account},
         "closeAccount": {"accountId": books.account},
         "postTransaction": posting,
+        "transfer": {
+            "ledgerId": books.ledger,
+            "idempotencyKey": "fresh",
+            "from": books.account,
+            "to": books.other,
+            "amount": "1",
+        },
+        "createTransactionTemplate": {
+            "ledgerId": books.ledger,
+            "code": "mine",
+            "parameters": [],
+            "entries": [
+                {"direction": "DEBIT", "amount": "1", "accountId": books.account},
+                {"direction": "CREDIT", "amount": "1", "accountId": books.other},
+            ],
+        },
+        "archiveTransactionTemplate": {"ledgerId": books.ledger, "code": "mine"},
+        "postTemplate": {"ledgerId": books.ledger, "code": "mine", "idempotencyKey": "fresh"},
         "settleTransaction": {"transactionId": books.hold, "idempotencyKey": "fresh"},
         "voidTransaction": {"transactionId": books.hold, "idempotencyKey": "fresh"},
     }

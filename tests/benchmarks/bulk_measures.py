@@ -44,7 +44,7 @@ SEQUENCES = {
 
 
 @contextmanager
-def bulk_group(stage: Stage) -> Iterator[Group]:
+def bulk_groups(stage: Stage) -> Iterator[list[Group]]:
     bodies = write_bodies(
         stage.postgres.directory / "bulk.json",
         [
@@ -72,23 +72,25 @@ def bulk_group(stage: Stage) -> Iterator[Group]:
                     name=Identifier(table)
                 )
             )
-    yield Group(
-        title="Bulk: 1,000 postings in one mutation, beside COPY of the rows they became",
-        note=(
-            "random pairs, ATOMIC, one connection; COPY into tables with the same columns, checks"
-            " and indexes (no foreign keys or triggers), from text at hand, one commit per 1,000"
-            " postings"
-        ),
-        variants=[
-            Variant(
-                "postTransactions of 1,000 c1",
-                lambda seconds: stage.post(target, 1, seconds),
-                "postings/s",
+    yield [
+        Group(
+            title="Bulk: 1,000 postings in one mutation, beside COPY of the rows they became",
+            note=(
+                "random pairs, ATOMIC, one connection; COPY into tables with the same columns,"
+                " checks and indexes (no foreign keys or triggers), from text at hand, one commit"
+                " per 1,000 postings"
             ),
-            Variant("COPY of the same rows", lambda _: _copy(stage), "postings/s"),
-        ],
-        ratios=RATIOS,
-    )
+            variants=[
+                Variant(
+                    "postTransactions of 1,000 c1",
+                    lambda seconds: stage.post(target, 1, seconds),
+                    "postings/s",
+                ),
+                Variant("COPY of the same rows", lambda _: _copy(stage), "postings/s"),
+            ],
+            ratios=RATIOS,
+        )
+    ]
 
 
 def _parts(pairs: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

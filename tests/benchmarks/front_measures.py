@@ -22,7 +22,7 @@ RATIOS = (Ratio("noop_vs_starlette", 0.5, "GraphQL no-op c16", "Starlette JSON c
 
 
 @contextmanager
-def front_group(stage: Stage) -> Iterator[Group]:
+def front_groups(stage: Stage) -> Iterator[list[Group]]:
     postgres, url = stage.postgres, stage.database_url
     given = posting(stage.ledger_id, stage.account_ids[0], stage.account_ids[1])
     bodies = write_bodies(
@@ -41,15 +41,17 @@ def front_group(stage: Stage) -> Iterator[Group]:
         serving(postgres, url, [*command, "noop"]) as noop,
         serving(postgres, url, [*command, "starlette"]) as starlette,
     ):
-        yield Group(
-            title="GraphQL: a mutation that does nothing, beside Starlette with the same JSON",
-            note=(
-                "the same endpoint, documents and log as the server's, on a small schema; the input"
-                " is that of a posting, the answer repeats it"
-            ),
-            variants=[
-                Variant("GraphQL no-op c16", lambda seconds: load(noop, seconds)),
-                Variant("Starlette JSON c16", lambda seconds: load(starlette, seconds)),
-            ],
-            ratios=RATIOS,
-        )
+        yield [
+            Group(
+                title="GraphQL: a mutation that does nothing, beside Starlette with the same JSON",
+                note=(
+                    "the same endpoint, documents and log as the server's, on a small schema; the"
+                    " input is that of a posting, the answer repeats it"
+                ),
+                variants=[
+                    Variant("GraphQL no-op c16", lambda seconds: load(noop, seconds)),
+                    Variant("Starlette JSON c16", lambda seconds: load(starlette, seconds)),
+                ],
+                ratios=RATIOS,
+            )
+        ]

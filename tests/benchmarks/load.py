@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from itertools import cycle
 from pathlib import Path
 from typing import Any, cast
@@ -108,7 +109,7 @@ class Load:
 
     def next_request(self) -> bytes:
         self.sent += 1
-        key = f"{self.job['keys']}-{self.sent:09d}".encode()
+        key = _key(f"{self.job['keys']}-{self.sent}")
         return next(self.requests).replace(KEY.encode(), key)
 
     def answer(self, response: bytes, seconds: float) -> None:
@@ -205,7 +206,7 @@ class Connection(asyncio.Protocol):
 
 
 def _rendered(job: dict[str, Any]) -> list[bytes]:
-    key_length = len(f"{job['keys']}-{0:09d}")
+    key_length = len(_key(""))
     headers = "".join(f"{name}: {value}\r\n" for name, value in job["headers"].items())
     requests = []
     for body in json.loads(Path(job["bodies"]).read_text()):
@@ -216,6 +217,11 @@ def _rendered(job: dict[str, Any]) -> list[bytes]:
         )
         requests.append((head + body).encode())
     return requests
+
+
+def _key(text: str) -> bytes:
+    """Like the UUIDs that clients use, and pgbench's random numbers: all over an index."""
+    return blake2b(text.encode(), digest_size=16).hexdigest().encode()
 
 
 def _content_length(head: bytes) -> int:

@@ -6,13 +6,17 @@ medians over the same rounds. The least and the greatest figure are shown beside
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Literal
 
 from rich.console import Console
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+class NotMeasured(Exception):
+    """Something that a measure needs is not to be had here; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,12 @@ class Variant:
 class Ratio:
     """A measure: the median of one variant's figure over that of another, beside its bar.
 
-    The figure is the rate; or, with `tail`, p99 over p50 of `of` alone, where less is better.
+    The figure is the rate; or its inverse, `cost`; or, with `tail`, p99 over p50 of `of` alone. Of
+    the last two less is better. Without a bar it is shown for comparison only.
     """
 
     name: str
-    bar: float
+    bar: float | None
     of: str
     to: str
     figure: Literal["rate", "cost", "tail"] = "rate"
@@ -55,21 +60,30 @@ class Ratio:
 
 @dataclass(slots=True)
 class Group:
-    """Variants that run in the same rounds, and what is read from them."""
+    """Variants that run in the same rounds, and what is read from them.
+
+    `after` runs when all is measured; it may print, and returns what is wrong.
+    """
 
     title: str
     variants: Sequence[Variant]
     ratios: Sequence[Ratio]
     note: str = ""
+    after: Callable[[], list[str]] = list
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
     def only(self, names: Iterable[str]) -> "Group":
-        """This group with the ratios of these names, and the variants that they need."""
+        """This group with the ratios of these names, and the variants that they need.
+
+        All of it where it has all its ratios, or none.
+        """
         chosen = set(names)
         ratios = [ratio for ratio in self.ratios if ratio.name in chosen]
+        if len(ratios) == len(self.ratios):
+            return self
         needed = {name for ratio in ratios for name in (ratio.of, ratio.to)}
         variants = [variant for variant in self.variants if variant.name in needed]
-        return Group(self.title, variants, ratios, self.note)
+        return replace(self, variants=variants, ratios=ratios)
 
     def measure(self, *, rounds: int, seconds: float) -> None:
         """Run every variant once a round, each round beginning with another."""
@@ -83,7 +97,7 @@ class Group:
                 console.print(f"  round {number + 1} of {rounds}  {what}")
 
     def show(self) -> None:
-        """Print the table and one line for each ratio."""
+        """Print the table, and each ratio round by round."""
         console.print(f"\n{self.title}")
         console.print(f"  {self.note}")
         console.print(
@@ -93,9 +107,17 @@ class Group:
         for variant in self.variants:
             console.print(self._row(variant))
         for ratio in self.ratios:
-            console.print(f"  {ratio.name} by round: {self._rounds(ratio)}")
-        for ratio in self.ratios:
-            console.print(f"RATIO {ratio.name} {self.value(ratio):.2f} {ratio.bar:g}")
+            console.print(
+                f"  {ratio.name} {self.value(ratio):.2f}; by round: {self._rounds(ratio)}"
+            )
+
+    def lines(self) -> list[str]:
+        """One line a ratio that has a bar: RATIO, its name, its value, its bar."""
+        return [
+            f"RATIO {ratio.name} {self.value(ratio):.2f} {ratio.bar:g}"
+            for ratio in self.ratios
+            if ratio.bar is not None
+        ]
 
     def value(self, ratio: Ratio) -> float:
         of, to = self.samples[ratio.of], self.samples[ratio.to]
@@ -104,8 +126,14 @@ class Group:
         quotient = _median(s.rate for s in of) / _median(s.rate for s in to)
         return quotient if ratio.figure == "rate" else 1 / quotient
 
-    def failures(self) -> int:
-        return sum(sample.failed for samples in self.samples.values() for sample in samples)
+    def faults(self) -> list[str]:
+        """What was not answered as it should have been."""
+        faults = []
+        for name, samples in self.samples.items():
+            if failed := sum(sample.failed for sample in samples):
+                example = next(sample.example for sample in samples if sample.failed)
+                faults.append(f"{name}: {failed} requests failed, such as {example!r}")
+        return faults
 
     def _rounds(self, ratio: Ratio) -> str:
         values = []

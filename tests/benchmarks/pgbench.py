@@ -11,18 +11,28 @@ from tests.benchmarks.measuring import Sample
 from tests.benchmarks.processes import cpu_seconds
 from tests.benchmarks.stage import Postgres
 
-HOT = r"""
-\set key random(1, 9000000000000000000)
-\set amount random(1, 100000)
-SELECT transaction FROM reference.post(:key::text, 1, 2, :amount, 'Benchmark');
+POST = """
+SELECT transaction FROM reference.post(1, :key::text, 'Benchmark',
+    ARRAY[:debited::int8, :credited::int8], ARRAY[-(:amount::int8), :amount::int8]);
 """
 
-RANDOM = r"""
+POST_PAIR = """
+SELECT transaction FROM reference.post_pair(:key::text, :debited, :credited, :amount, 'Benchmark');
+"""
+
+_KEY_AND_AMOUNT = r"""
 \set key random(1, 9000000000000000000)
+\set amount random(1, 100000)
+"""
+
+HOT = rf"""{_KEY_AND_AMOUNT}
+\set debited 1
+\set credited 2
+"""
+
+RANDOM = rf"""{_KEY_AND_AMOUNT}
 \set debited random(1, :accounts)
 \set credited 1 + (:debited + random(0, :accounts - 2)) % :accounts
-\set amount random(1, 100000)
-SELECT transaction FROM reference.post(:key::text, :debited, :credited, :amount, 'Benchmark');
 """
 
 _TPS = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)

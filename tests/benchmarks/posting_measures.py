@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.benchmarks import pgbench
 from tests.benchmarks.load import KEY, write_bodies
 from tests.benchmarks.measuring import Group, Ratio, Sample, Variant
-from tests.benchmarks.stage import Stage, apply_reference, drive, serving
+from tests.benchmarks.stage import SERVE, Stage, apply_reference, drive, serving
 
 POST = """
 mutation Post($input: PostTransactionInput!) {
@@ -35,6 +35,11 @@ RATIOS = (
     Ratio("hot_vs_pgbench_32", 3.0, "ours hot c128", "pgbench hot c32"),
     Ratio("random_vs_pgbench_32", 0.5, "ours random c128", "pgbench random c32"),
     Ratio("single_vs_plpgsql", 0.8, "ours hot c1", "plpgsql a request hot c1"),
+    Ratio("workers_2_vs_1", 1.0, "ours hot c128 workers 2", "ours hot c128"),
+    Ratio("workers_2_vs_1_random", 1.0, "ours random c128 workers 2", "ours random c128"),
+    Ratio("hot_vs_lean_1", None, "ours hot c128", "pgbench lean hot c1"),
+    Ratio("hot_vs_lean_32", None, "ours hot c128", "pgbench lean hot c32"),
+    Ratio("random_vs_lean_32", None, "ours random c128", "pgbench lean random c32"),
     Ratio("tail_p99_p50", 4.0, "ours hot c128", "ours hot c128", "tail"),
 )
 
@@ -59,19 +64,23 @@ def random_pairs(account_ids: Sequence[str], number: int) -> list[tuple[str, str
 
 
 @contextmanager
-def posting_group(stage: Stage) -> Iterator[Group]:
+def posting_groups(stage: Stage) -> Iterator[list[Group]]:
     """The variants of posting; the one with a function per request runs in its own server."""
     postgres, url = stage.postgres, stage.database_url
     accounts = len(stage.account_ids)
     apply_reference(url, accounts)
-    hot = stage.target(
-        _bodies(stage, "hot", [(stage.account_ids[0], stage.account_ids[1])]), SUCCESS
-    )
-    spread = stage.target(
-        _bodies(stage, "random", random_pairs(stage.account_ids, RANDOM_PAIRS)), SUCCESS
-    )
+    hot_bodies = _bodies(stage, "hot", [(stage.account_ids[0], stage.account_ids[1])])
+    spread_bodies = _bodies(stage, "random", random_pairs(stage.account_ids, RANDOM_PAIRS))
+    hot, spread = (stage.target(bodies, SUCCESS) for bodies in (hot_bodies, spread_bodies))
     command = [sys.executable, "-m", "tests.benchmarks.fronts", "plpgsql"]
-    with serving(postgres, url, command) as plpgsql:
+    with (
+        serving(postgres, url, command) as plpgsql,
+        serving(postgres, url, [*SERVE, "--workers", "2"]) as workers,
+    ):
+
+        def by_workers(bodies: Path) -> Run:
+            target = stage.target(bodies, SUCCESS, server=workers)
+            return lambda seconds: stage.post(target, 128, seconds, server=workers)
 
         def function_per_request(seconds: float) -> Sample:
             target = replace(hot, port=plpgsql.port)
@@ -84,25 +93,34 @@ def posting_group(stage: Stage) -> Iterator[Group]:
             )
 
         runs = count()
-        yield Group(
-            title="Posting: one postTransaction a request, beside one plpgsql call a commit",
-            note=(
-                f"{accounts:,} accounts; hot: one pair of them takes all; random: pairs drawn"
-                " evenly; c: connections (pgbench: clients)"
-                f"; our operation: {' '.join(POST.split())}"
-            ),
-            variants=[
-                Variant("ours hot c128", lambda seconds: stage.post(hot, 128, seconds)),
-                Variant("pgbench hot c1", reference(pgbench.HOT, 1), "tps"),
-                Variant("ours hot c32", lambda seconds: stage.post(hot, 32, seconds)),
-                Variant("pgbench hot c32", reference(pgbench.HOT, 32), "tps"),
-                Variant("ours random c128", lambda seconds: stage.post(spread, 128, seconds)),
-                Variant("pgbench random c32", reference(pgbench.RANDOM, 32), "tps"),
-                Variant("ours hot c1", lambda seconds: stage.post(hot, 1, seconds)),
-                Variant("plpgsql a request hot c1", function_per_request),
-            ],
-            ratios=RATIOS,
-        )
+        hot_script, random_script = (draw + pgbench.POST for draw in (pgbench.HOT, pgbench.RANDOM))
+        lean_hot, lean_random = (draw + pgbench.POST_PAIR for draw in (pgbench.HOT, pgbench.RANDOM))
+        yield [
+            Group(
+                title="Posting: one postTransaction a request, beside one plpgsql call a commit",
+                note=(
+                    f"{accounts:,} accounts; hot: one pair of them takes all; random: pairs drawn"
+                    " evenly; c: connections (pgbench: clients)"
+                    f"; our operation: {' '.join(POST.split())}"
+                ),
+                variants=[
+                    Variant("ours hot c128", lambda seconds: stage.post(hot, 128, seconds)),
+                    Variant("pgbench hot c1", reference(hot_script, 1), "tps"),
+                    Variant("ours hot c128 workers 2", by_workers(hot_bodies)),
+                    Variant("ours hot c32", lambda seconds: stage.post(hot, 32, seconds)),
+                    Variant("pgbench hot c32", reference(hot_script, 32), "tps"),
+                    Variant("ours random c128", lambda seconds: stage.post(spread, 128, seconds)),
+                    Variant("ours random c128 workers 2", by_workers(spread_bodies)),
+                    Variant("pgbench random c32", reference(random_script, 32), "tps"),
+                    Variant("pgbench lean hot c1", reference(lean_hot, 1), "tps"),
+                    Variant("pgbench lean hot c32", reference(lean_hot, 32), "tps"),
+                    Variant("pgbench lean random c32", reference(lean_random, 32), "tps"),
+                    Variant("ours hot c1", lambda seconds: stage.post(hot, 1, seconds)),
+                    Variant("plpgsql a request hot c1", function_per_request),
+                ],
+                ratios=RATIOS,
+            )
+        ]
 
 
 def _bodies(stage: Stage, name: str, pairs: Sequence[tuple[str, str]]) -> Path:

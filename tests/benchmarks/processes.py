@@ -88,6 +88,15 @@ def cpu_seconds(pid: int) -> float | None:
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def resident_megabytes(pid: int) -> float | None:
+    """What a process has in memory; None without /proc."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1_000_000
+
+
 def _stat(pid: int) -> list[int] | None:
     """Ticks: user, system, and both of the children waited for."""
     try:

@@ -23,9 +23,10 @@ from app.settings import Settings
 from app.store.embedded import EmbeddedPostgres
 from app.store.identity import Permission, create_key, create_organization
 from app.store.migrate import migrate
+from app.store.verify import verify
 from tests.api_client import CREATE_LEDGER
 from tests.benchmarks.load import Outcome, Target, send
-from tests.benchmarks.measuring import Sample
+from tests.benchmarks.measuring import Sample, console
 from tests.benchmarks.processes import ServerProcess, cpu_seconds, free_port
 
 ACCOUNTS = 10_000
@@ -42,6 +43,7 @@ SHOWN_SETTINGS = (
     "max_wal_size",
     "checkpoint_timeout",
 )
+SERVE = [sys.executable, "-m", "app.cli", "serve", "--no-demo"]
 REFERENCE = Path(__file__).with_name("reference.sql")
 
 CREATE_ACCOUNTS = """
@@ -92,15 +94,30 @@ class Stage:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}", "Accept": ACCEPT}
 
-    def target(self, bodies: Path, success: str, successes: int = 1) -> Target:
-        """The server's API; bodies and successes as in `load.Target`."""
-        return Target(self.server.port, "/graphql", bodies, success, successes, self.headers)
+    def target(
+        self,
+        bodies: Path,
+        success: str,
+        successes: int = 1,
+        *,
+        server: ServerProcess | None = None,
+    ) -> Target:
+        """The API, of the stage's server or another; the others as in `load.Target`."""
+        port = (server or self.server).port
+        return Target(port, "/graphql", bodies, success, successes, self.headers)
 
-    def post(self, target: Target, connections: int, seconds: float) -> Sample:
+    def post(
+        self,
+        target: Target,
+        connections: int,
+        seconds: float,
+        *,
+        server: ServerProcess | None = None,
+    ) -> Sample:
         """Load our server with postings, and remember how many it has acknowledged."""
-        outcome, sample = drive(
-            self.postgres, self.server, target, connections, seconds, f"ours-{next(self._runs)}"
-        )
+        server = server or self.server
+        keys = f"ours-{next(self._runs)}"
+        outcome, sample = drive(self.postgres, server, target, connections, seconds, keys)
         self.acknowledged += outcome.acknowledged * target.successes
         self.unanswered += outcome.unanswered * target.successes
         return sample
@@ -123,6 +140,9 @@ class Stage:
                 ]
                 made = _answer(http, CREATE_ACCOUNTS, {"accounts": drafts})
                 self.account_ids += [account["id"] for account in made["accounts"]]
+        # Autovacuum does so within a minute or two, which would be in the middle of some round.
+        with psycopg.connect(self.database_url) as connection:
+            connection.execute("ANALYZE accounts")
 
     def count_transactions(self) -> int:
         with psycopg.connect(self.database_url) as connection:
@@ -158,13 +178,13 @@ def drive(
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres(settings: Mapping[str, str] = SETTINGS) -> Iterator[Postgres]:
     """Start the embedded server in a directory of its own, which is removed afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="ledgers-benchmarks-"))
     # As root the server's own user must be able to reach it.
     directory.chmod(0o755)
     try:
-        with EmbeddedPostgres(directory, SETTINGS) as embedded:
+        with EmbeddedPostgres(directory, settings) as embedded:
             pid = int((directory / "data" / "postmaster.pid").read_text().split()[0])
             yield Postgres(embedded, directory, pid)
     finally:
@@ -176,7 +196,7 @@ def running_stage(postgres: Postgres, name: str, accounts: int = ACCOUNTS) -> It
     """A database of that name with a tenant and accounts, and the real server on it."""
     url = postgres.create(name)
     token = asyncio.run(_make_tenant(url))
-    with serving(postgres, url, [sys.executable, "-m", "app.cli", "serve", "--no-demo"]) as server:
+    with serving(postgres, url, SERVE) as server:
         stage = Stage(postgres, url, server, token)
         stage.open_books(accounts)
         yield stage
@@ -208,6 +228,7 @@ def set_up_lines(postgres: Postgres) -> Iterator[str]:
         f" {platform.machine()}, python {platform.python_version()}, PostgreSQL {version}"
     )
     yield f"PostgreSQL: {', '.join(shown)}; over its unix socket, for pgbench and for us"
+    yield "the table of accounts is analyzed once it is filled, as autovacuum does a little later"
     yield (
         "client, server and PostgreSQL share the cores; requests over 127.0.0.1, one at a time on"
         " each connection; the server logs each request to a file, as it does by default"
@@ -221,6 +242,16 @@ def apply_reference(url: str, accounts: int) -> None:
         connection.execute(
             "INSERT INTO reference.accounts (account_id) SELECT generate_series(1, %s)", [accounts]
         )
+
+
+def verify_books(url: str) -> list[str]:
+    """Run `ledgers verify`, say what it looked at, and return what it found."""
+    report = verify(url)
+    console.print(
+        f"verify: {report.transactions:,} transactions, {report.entries:,} entries,"
+        f" {len(report.violations)} violations"
+    )
+    return [f"{violation.name}: {violation.detail}" for violation in report.violations]
 
 
 async def _make_tenant(url: str) -> str:

@@ -554,3 +554,35 @@ UPDATE accounts SET pending_debits = pending_debits + 1 WHERE account_id = :'wal
 --> PENDING_UNBALANCED first/main currency EUR
 --> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account wallet
 --> BALANCES_AFTER_NOT_OF_ACCOUNT first/main entry wallet/18
+
+-- TEMPLATE_WITHOUT_LEDGER
+INSERT INTO transaction_templates
+    VALUES (:'organization', gen_random_uuid(), 1, :'foreign', 'order', NULL, '{}', now(), NULL, NULL);
+--> TEMPLATE_WITHOUT_LEDGER first/foreign template order/1
+
+-- TEMPLATE_VERSIONS_BROKEN
+INSERT INTO transaction_templates
+    SELECT :'organization', :'ledger', version, :'ledger', 'order', NULL, '{}', now(), now(), NULL
+    FROM unnest(ARRAY[1, 2, 2, 3]) version;
+--> TEMPLATE_VERSIONS_BROKEN first/main template order/2
+--> TEMPLATE_VERSIONS_BROKEN first/main template order/3
+
+-- TEMPLATE_USE_WITHOUT_TRANSACTION
+INSERT INTO transaction_templates
+    VALUES (:'organization', gen_random_uuid(), 1, :'ledger', 'order', NULL, '{}', now(), NULL, NULL);
+INSERT INTO template_uses VALUES (:'organization', :'ledger', 999, 'order', 1, '{}');
+--> TEMPLATE_USE_WITHOUT_TRANSACTION first/main template use 999
+
+-- TEMPLATE_USE_WITHOUT_TEMPLATE
+INSERT INTO transaction_templates
+    VALUES (:'organization', gen_random_uuid(), 1, :'other', 'order', NULL, '{}', now(), NULL, NULL);
+INSERT INTO template_uses VALUES (:'organization', :'ledger', 1, 'order', 1, '{}');
+--> TEMPLATE_USE_WITHOUT_TEMPLATE first/main template use 1
+
+-- TEMPLATE_USE_REPEATED
+INSERT INTO transaction_templates
+    VALUES (:'organization', gen_random_uuid(), 1, :'ledger', 'order', NULL, '{}', now(), NULL, NULL);
+INSERT INTO template_uses
+    SELECT :'organization', :'ledger', 1, 'order', 1, '{}' FROM generate_series(1, 2);
+--> TEMPLATE_USE_REPEATED first/main template use 1
+--> TEMPLATE_USE_REPEATED first/main template use 1

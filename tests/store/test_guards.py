@@ -36,6 +36,8 @@ TABLES = (
     "transactions",
     "transaction_events",
     "entries",
+    "transaction_templates",
+    "template_uses",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -89,6 +91,24 @@ GUARDED = {
         "pending_credits",
         "metadata",
     ),
+    "transaction_templates": (
+        "organization_id",
+        "template_id",
+        "version",
+        "ledger_id",
+        "code",
+        "description",
+        "definition",
+        "created_at",
+    ),
+    "template_uses": (
+        "organization_id",
+        "ledger_id",
+        "transaction_sequence",
+        "code",
+        "version",
+        "params",
+    ),
 }
 """Columns that stay as they were recorded."""
 
@@ -122,6 +142,8 @@ GRANTED = {
         "ledgers.last_sequence",
         "ledgers.metadata",
         "ledgers.name",
+        "transaction_templates.archived_at",
+        "transaction_templates.superseded_at",
         "transactions.posted_at",
         "transactions.status",
         "transactions.voided_at",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.ledger.posting import Recorded, Replayed
 from app.store import writer as writing
-from app.store.database import Database, Unavailable
+from app.store.database import LIVENESS, Busy, Database, Unavailable, connection_info
 from app.store.verify import verify
 from app.store.writer import Writer
 from tests.fault_proxy import FaultProxy, Lost, fault_proxy
@@ -20,21 +21,14 @@ from tests.fault_proxy import FaultProxy, Lost, fault_proxy
 from .test_writer import Bench, opened
 
 PORT = "5432"
+PATIENCE_SECONDS = 60
+OWN_LEDGERS = "SELECT ledger_id FROM ledgers WHERE organization_id = %(organization)s"
 
 
 @pytest_asyncio.fixture
 async def proxied(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[Bench, FaultProxy]]:
     """The bench with a writer that speaks to the database through the proxy."""
-    address = conninfo_to_dict(database_url)
-    directory = Path(str(address["host"]))
-    if not directory.is_absolute():
-        pytest.skip("the proxy is for unix sockets")
-    target = directory / f".s.PGSQL.{address.get('port', PORT)}"
-    url = make_conninfo(database_url, host=str(tmp_path), port=PORT)
-    async with (
-        opened(database_url) as direct,
-        fault_proxy(target, tmp_path / f".s.PGSQL.{PORT}") as proxy,
-    ):
+    async with opened(database_url) as direct, before(database_url, tmp_path) as (url, proxy):
         writer = Writer(Database(url, pool_size=1, statement_seconds=15), 4000, 50_000)
         writer.start()
         try:
@@ -42,6 +36,18 @@ async def proxied(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[Benc
         finally:
             await writer.stop()
     assert verify(database_url).violations == ()
+
+
+@asynccontextmanager
+async def before(database_url: str, directory: Path) -> AsyncIterator[tuple[str, FaultProxy]]:
+    """A proxy before the database, with its socket in the directory, and the address there."""
+    address = conninfo_to_dict(database_url)
+    sockets = Path(str(address["host"]))
+    if not sockets.is_absolute():
+        pytest.skip("the proxy is for unix sockets")
+    target = sockets / f".s.PGSQL.{address.get('port', PORT)}"
+    async with fault_proxy(target, directory / f".s.PGSQL.{PORT}") as proxy:
+        yield make_conninfo(database_url, host=str(directory), port=PORT), proxy
 
 
 @pytest.mark.parametrize("lost", Lost)
@@ -117,3 +123,79 @@ async def test_a_cut_at_any_moment(
     assert cuts > 0
     assert {type(answer) for answer in answers} <= {Recorded, Replayed}
     assert await bench.total() == (200, 400, 200)
+
+
+async def test_silence_ends_a_write(database_url: str, tmp_path: Path) -> None:
+    """A database that falls silent costs its writers an Unavailable, and stops nobody for ever.
+
+    What was on its way may be recorded or not; sent again, each key is recorded once.
+    """
+    keys = [f"key-{number}" for number in range(20)]
+    async with opened(database_url) as direct, before(database_url, tmp_path) as (url, proxy):
+        database = Database(
+            make_conninfo(url, connect_timeout=2), pool_size=1, statement_seconds=1.5
+        )
+        writer = Writer(database, 4000, 50_000)
+        writer.start()
+        bench = replace(direct, writer=writer)
+        await bench.post_all(["before"])
+        proxy.fall_silent()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for _ in ("in mid-batch", "when connecting"):
+                answers = await bench.post_all(keys)
+                assert [type(answer) for answer in answers] == [Unavailable] * 20
+            proxy.speak()
+            answers = await bench.post_all(keys)
+            assert {type(answer) for answer in answers} <= {Recorded, Replayed}
+            await writer.stop()
+        assert await bench.total() == (21, 42, 21)
+    assert verify(database_url).violations == ()
+
+
+async def test_silence_ends_a_read(database_url: str, tmp_path: Path) -> None:
+    """Reads, and the question whether the database answers, end when it falls silent."""
+    async with opened(database_url) as direct, before(database_url, tmp_path) as (url, proxy):
+        database = Database(
+            make_conninfo(url, connect_timeout=2), pool_size=1, statement_seconds=1.5
+        )
+        await database.open()
+        snapshot = database.snapshot(direct.scope)
+        assert await snapshot.rows(OWN_LEDGERS, {}) == [(direct.ledger_id,)]
+        with pytest.raises(Busy):  # the one connection is the snapshot's
+            await database.ping()
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            proxy.fall_silent()
+            for _ in ("silent", "not asked any more"):
+                with pytest.raises(Unavailable):
+                    await snapshot.rows(OWN_LEDGERS, {})
+            assert snapshot.statements == 2
+            await snapshot.close()
+            with pytest.raises(Unavailable):
+                await database.ping()
+            with pytest.raises(Unavailable):
+                async with database.writing() as connection:
+                    await connection.execute("SELECT 1")
+            proxy.speak()
+            while not await answers(database):
+                await asyncio.sleep(0.1)
+            await database.close()
+
+
+def test_lost_peers_are_noticed() -> None:
+    """Sessions ask TCP to find out a peer that is gone, as the address says or else as we do."""
+    ours = conninfo_to_dict(connection_info("postgresql://h/d", statement_seconds=1))
+    assert {name: int(ours[name] or 0) for name in LIVENESS} == LIVENESS
+    given = "postgresql://h/d?connect_timeout=60&tcp_user_timeout=0"
+    theirs = conninfo_to_dict(connection_info(given, statement_seconds=1))
+    assert {name: int(theirs[name] or 0) for name in LIVENESS} == LIVENESS | {
+        "connect_timeout": 60,
+        "tcp_user_timeout": 0,
+    }
+
+
+async def answers(database: Database) -> bool:
+    try:
+        await database.ping()
+    except Unavailable:
+        return False
+    return True

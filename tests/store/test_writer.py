@@ -253,6 +253,23 @@ async def test_outage_is_answered_to_all_at_once(
     assert await bench.total() == (2, 4, 2)
 
 
+async def test_plans_outgrow_empty_tables(bench: Bench) -> None:
+    """Tables that were analyzed while empty are not read whole for each batch once they are not."""
+    batches = 200
+    async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as owner:
+        await owner.execute("ANALYZE")
+    for number in range(batches):
+        await bench.writer.write(bench.posting(f"key-{number}"))
+    await bench.writer.stop()  # a session tells of its reads at its end
+    async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as owner:
+        cursor = await owner.execute(
+            "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes"
+            " WHERE relname IN ('transaction_events', 'transactions')"
+        )
+        ((read,),) = await cursor.fetchall()
+    assert read < 20 * batches
+
+
 async def test_batches_shrink_until_they_are_short(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ import pytest_asyncio
 from psycopg import errors
 from uuid_utils.compat import uuid7
 
-from app.ledger.administration import CreateAccount
+from app.ledger.administration import CreateAccount, CreateLedger
 from app.ledger.balances import Direction
 from app.ledger.commands import (
     EntryDraft,
@@ -32,7 +32,7 @@ from app.ledger.refusals import (
     TransactionNotPending,
 )
 from app.store import writer as writing
-from app.store.administration import create_accounts
+from app.store.administration import create_accounts, create_ledger
 from app.store.database import Connection, Database, Unavailable
 from app.store.pipeline import Pipeline
 from app.store.posting import Answer, Group, post
@@ -184,6 +184,25 @@ async def test_backend_ended_between_batches(bench: Bench) -> None:
     assert await bench.total() == (2, 4, 2)
 
 
+@pytest.mark.parametrize("kind", writing.LASTING, ids=lambda k: k.__name__)
+async def test_what_is_not_attempted_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: type[psycopg.Error]
+) -> None:
+    """What was waited for in vain is not waited for again: the client is told to come again."""
+    attempts = 0
+
+    async def failing(_: Pipeline, __: Sequence[Group]) -> list[Answer]:
+        nonlocal attempts
+        attempts += 1
+        raise kind("injected")
+
+    monkeypatch.setattr(writing, "post", failing)
+    answers = await bench.post_all(["a", "b"])
+    assert [type(answer) for answer in answers] == [Unavailable] * 2
+    assert attempts == bench.writer.batches
+    assert await bench.total() == (0, 0, 0)
+
+
 @pytest.mark.parametrize(
     "kind", [*writing.PASSING, *writing.OUTAGES, psycopg.OperationalError], ids=lambda k: k.__name__
 )
@@ -236,7 +255,7 @@ async def test_who_has_gone_is_not_waited_for(
         if len(keys) > 1:
             for answer in waiting[1:9]:
                 answer.cancel()
-            raise errors.LockNotAvailable("injected")
+            raise errors.DeadlockDetected("injected")
         return await post(pipeline, groups)
 
     monkeypatch.setattr(writing, "post", failing)
@@ -244,6 +263,37 @@ async def test_who_has_gone_is_not_waited_for(
     await asyncio.gather(waiting[0], waiting[9])
     assert attempts[writing.ATTEMPTS :] == [["key-0"], ["key-9"]]
     assert await bench.total() == (2, 4, 2)
+
+
+async def test_a_locked_ledger_stalls_itself_only(bench: Bench, faults: list[Exception]) -> None:
+    """Who holds a ledger for long makes its writers come again; the others of their batch pass.
+
+    It is waited for twice, however many want it: in the batch, and by those who want it together.
+    """
+    async with bench.database.writing() as connection:
+        ledger = await create_ledger(connection, CreateLedger(bench.scope, uuid7(), "Other"))
+        accounts = await create_accounts(
+            connection,
+            [
+                CreateAccount(bench.scope, uuid7(), ledger.ledger_id, n, Direction.CREDIT, "USD", 2)
+                for n in "ab"
+            ],
+        )
+    free, floored = (account.account_id for account in accounts)
+    other = replace(bench, ledger_id=ledger.ledger_id, free=free, floored=floored)
+    async with await psycopg.AsyncConnection.connect(bench.url) as blocker:
+        await blocker.execute(
+            "SELECT FROM ledgers WHERE ledger_id = %s FOR UPDATE", [bench.ledger_id]
+        )
+        answers = await asyncio.gather(
+            *(b.writer.submit([b.posting(f"key-{n}")]) for n in range(5) for b in (bench, other)),
+            return_exceptions=True,
+        )
+    assert [type(answer) for answer in answers] == [Unavailable, list] * 5
+    assert [type(fault) for fault in faults] == [errors.LockNotAvailable] * 2
+    assert await other.total() == (5, 10, 5)
+    again = await asyncio.gather(*(bench.writer.write(bench.posting(f"key-{n}")) for n in range(5)))
+    assert [type(answer) for answer in again] == [Recorded] * 5
 
 
 async def test_a_fault_of_ours_fails_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

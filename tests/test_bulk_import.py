@@ -1,0 +1,266 @@
+"""`ledgers import` against a server of its own: everything once, whoever is killed."""
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app import bulk_import, cli
+from app.api.bulk import PATH
+from tests.test_serve import (
+    LEDGERS,
+    PATIENCE_SECONDS,
+    Running,
+    Serve,
+    clean_environment,
+    directory,
+    ledgers,
+    serve,
+    until,
+)
+
+__all__ = ["directory", "serve"]
+
+POSTED = "query ($id: ID!) { account(id: $id) { balances { posted { amount } } } }"
+
+
+class Books:
+    """The demo's ledger on a running server, and files of postings for it."""
+
+    def __init__(self, running: Running, directory: Path, token: str | None = None) -> None:
+        self.running, self.directory = running, directory
+        self.token = token or running.token()
+        posting = running.posting(self.token, "")
+        self.ledger = str(posting.pop("ledgerId"))
+        self.entries: list[dict[str, str]] = posting["entries"]
+
+    def posting(self, key: str, amount: int = 1) -> dict[str, Any]:
+        entries = [{**entry, "amount": str(amount)} for entry in self.entries]
+        return {"idempotencyKey": key, "entries": entries}
+
+    def write(self, *lines: dict[str, Any] | str) -> Path:
+        file = self.directory / "postings.jsonl"
+        with file.open("w") as written:
+            for line in lines:
+                written.write((line if isinstance(line, str) else json.dumps(line)) + "\n")
+        return file
+
+    def many(self, count: int) -> Path:
+        return self.write(*(self.posting(f"many-{number}") for number in range(count)))
+
+    def command(self, file: Path | str, *arguments: str) -> list[str]:
+        where = ["--url", self.running.url, "--ledger", self.ledger]
+        return ["import", str(file), *where, *arguments]
+
+    def run(self, file: Path | str, *arguments: str, **more: str) -> Any:
+        return ledgers(
+            self.directory, *self.command(file, *arguments), LEDGERS_API_KEY=self.token, **more
+        )
+
+    def start(self, file: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*LEDGERS, *self.command(file)],
+            env=clean_environment(self.directory) | {"LEDGERS_API_KEY": self.token},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def stream(self, lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+        """Send lines in one request, reading the answers meanwhile."""
+        host, _, port = self.running.url.removeprefix("http://").partition(":")
+        head = (
+            f"POST {PATH}?ledgerId={self.ledger} HTTP/1.1\r\nHost: ledgers\r\n"
+            f"Authorization: Bearer {self.token}\r\nContent-Type: application/jsonl\r\n"
+            "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        )
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
+
+            def send() -> None:
+                connection.sendall(head.encode())
+                for line in lines:
+                    connection.sendall(b"%x\r\n%s\n\r\n" % (len(line) + 1, line))
+                connection.sendall(b"0\r\n\r\n")
+
+            sender = threading.Thread(target=send)
+            sender.start()
+            response = http.client.HTTPResponse(connection)
+            response.begin()
+            assert response.status == 200
+            while text := response.readline():
+                yield json.loads(text)
+            sender.join()
+
+    def cash(self) -> int:
+        """What is on the account that every posting debits."""
+        variables = {"id": self.entries[0]["accountId"]}
+        answer = self.running.graphql(self.token, POSTED, variables)
+        return int(answer["account"]["balances"]["posted"]["amount"])
+
+
+@pytest.fixture
+def books(serve: Serve, directory: Path) -> Books:
+    return Books(serve(), directory)
+
+
+def test_import(books: Books) -> None:
+    """A file is posted, by name or from standard input; again, it is replayed."""
+    file = books.many(2500)
+    before = books.cash()
+    first = books.run(file)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == "2500 lines: 2500 posted, 0 replayed, 0 refused.\n"
+    with file.open() as opened:
+        again = subprocess.run(
+            [*LEDGERS, *books.command("-", "--key", books.token)],
+            env=clean_environment(books.directory),
+            capture_output=True,
+            text=True,
+            stdin=opened,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+    assert again.stdout == "2500 lines: 0 posted, 2500 replayed, 0 refused.\n"
+    assert (again.returncode, again.stderr) == (0, "")
+    assert books.cash() == before + 2500
+
+
+def test_refused_lines(books: Books) -> None:
+    """Refused lines are told by number, or kept with their text; the others are posted."""
+    bad = json.dumps(books.posting("bad") | {"colour": "red"})
+    file = books.write(books.posting("a"), "{", "", bad, "x" * 3_800_000, books.posting("b"))
+    before = books.cash()
+    told = books.run(file)
+    assert told.returncode == 1
+    assert told.stdout == "6 lines: 2 posted, 0 replayed, 3 refused.\n"
+    assert sorted(line.split(": ", 2)[:2] for line in told.stderr.splitlines()) == [
+        ["line 2", "BAD_REQUEST"],
+        ["line 4", "BAD_USER_INPUT"],
+        ["line 5", "PAYLOAD_TOO_LARGE"],
+    ]
+    refused = books.directory / "refused.jsonl"
+    kept = books.run(file, "--refused", str(refused))
+    assert (kept.returncode, kept.stderr) == (1, "")
+    assert kept.stdout == "6 lines: 0 posted, 2 replayed, 3 refused.\n"
+    lines = {line["line"]: line for line in map(json.loads, refused.read_text().splitlines())}
+    assert lines[2] == {
+        "line": 2,
+        "error": {
+            "code": "BAD_REQUEST",
+            "message": "This is not JSON.",
+            "path": ["input"],
+            "retryable": False,
+        },
+        "text": "{",
+    }
+    assert (lines[4]["text"], lines[5]["text"]) == (bad, "")
+    assert books.cash() == before + 2
+
+
+def test_killed_imports_are_resumed(books: Books) -> None:
+    """An import that was killed midway is run again: every line is posted once."""
+    file = books.many(20_000)
+    before = books.cash()
+    killed = books.start(file)
+    until(lambda: books.cash() > before)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    killed.communicate()
+    between = books.cash() - before
+    assert 0 < between < 20_000
+    resumed = books.run(file)
+    assert resumed.returncode == 0
+    counted = [int(word) for word in resumed.stdout.split() if word.isdigit()]
+    lines, posted, replayed, refused = counted
+    assert (lines, posted + replayed, refused) == (20_000, 20_000, 0)
+    assert replayed >= between
+    assert books.cash() == before + 20_000
+    assert "Every invariant holds." in ledgers(books.directory, "verify").stdout
+
+
+def test_killed_servers_are_waited_for(serve: Serve, directory: Path) -> None:
+    """An import outlives its server: when there is one again it goes on, each line once."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+    first = serve("--port", port)
+    books = Books(first, directory)
+    file = books.many(20_000)
+    before = books.cash()
+    importing = books.start(file)
+    until(lambda: books.cash() > before)
+    first.process.kill()
+    first.process.wait()
+    books.running = serve("--port", port)
+    out, err = importing.communicate(timeout=PATIENCE_SECONDS)
+    assert (importing.returncode, err) == (0, "")
+    lines, posted, replayed, refused = [int(word) for word in out.split() if word.isdigit()]
+    assert (lines, posted + replayed, refused) == (20_000, 20_000, 0)
+    assert books.cash() == before + 20_000
+
+
+def test_memory_is_constant(books: Books) -> None:
+    """A server that is sent forty thousand lines in one request hardly grows by it."""
+    lines = [json.dumps(books.posting(f"long-{number}")).encode() for number in range(40_000)]
+    assert books.run(books.many(3000)).returncode == 0
+    before = books.running.peak_kilobytes()
+    *_, summary = books.stream(lines)
+    assert summary == {"lines": 40_000, "posted": 40_000, "replayed": 0, "refused": 0}
+    assert books.running.peak_kilobytes() - before < 16_384
+
+
+def test_imports_that_cannot_be(books: Books) -> None:
+    """What is wrong with the whole import is said in a sentence, without the key."""
+    file = books.many(1)
+    before = books.cash()
+    other = books.token[:-1] + ("0" if books.token[-1] != "0" else "1")
+    for arguments, status, sentence in (
+        (["--key", "secret"], 2, "An API key looks like ldg_"),
+        (["--key", other], 2, "An API key looks like ldg_"),
+        (["--url", "nowhere"], 2, "An address is like https://ledgers.example."),
+        (["--url", "http://me:secret@nowhere"], 2, "An address is like"),
+        (["--ledger", "books"], 2, "A ledger's id looks like ldgr_"),
+        (["--ledger", f"ldgr_{'0' * 32}"], 1, "LEDGER_NOT_FOUND: No ledger with this id"),
+        (["--refused", str(file)], 2, "This is the file to import."),
+        (["--url", f"{books.running.url}/elsewhere"], 1, "404 Not Found"),
+    ):
+        ended = books.run(file, *arguments)
+        assert (ended.returncode, ended.stdout) == (status, "")
+        assert sentence in ended.stderr
+        assert books.token not in ended.stderr
+        assert "secret" not in ended.stderr
+    missing = ledgers(books.directory, *books.command(file))
+    assert (missing.returncode, "An API key looks like" in missing.stderr) == (2, True)
+    no_file = books.run(books.directory / "nothing.jsonl")
+    assert (no_file.returncode, no_file.stdout) == (1, "")
+    assert no_file.stderr.startswith("ledgers: [Errno 2] No such file or directory: ")
+    assert books.cash() == before
+
+
+def test_servers_that_are_away_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a bounded number of attempts the import ends with a sentence."""
+    monkeypatch.setattr(bulk_import, "ATTEMPTS", 3)
+    monkeypatch.setattr(cli, "configure_logs", lambda _form, _level: None)
+    file = tmp_path / "postings.jsonl"
+    file.write_text("{}\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    token = "ldg_test_03538K58SnQqiY7zTNe6pt1f1O8NayGSyK0CLeWuSxW9QTPhWl1TPjV3eTp5h"
+    where = ["--url", f"http://127.0.0.1:{port}", "--ledger", f"ldgr_{'0' * 32}"]
+    monkeypatch.setattr(sys, "argv", ["ledgers", "import", str(file), *where, "--key", token])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("ledgers: the server cannot be reached: ")
