@@ -64,8 +64,8 @@ class Account(Node):
     )
     entry_maximum: Amount | None = of_row(
         "entry_maximum",
-        "The largest new entry that it takes, either way, in minor units; null if any. Settling what"
-        " was held before is not bound by it.",
+        "The largest new entry that it takes, either way, in minor units; null if any. Settling"
+        " what was held before is not bound by it.",
     )
     metadata: JSON = of_row("metadata", "The client's own data.")
     version: Sequence = of_row("version", "The sequence of its latest entry, or 0.")
