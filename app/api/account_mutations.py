@@ -16,6 +16,7 @@ from app.api.refusals import (
     AccountNotEmpty,
     AccountNotFound,
     AccountNotOpen,
+    CeilingExceeded,
     ExternalIdTaken,
     InsufficientFunds,
     LedgerArchived,
@@ -59,6 +60,17 @@ class CreateAccountInput:
         ),
         default=None,
     )
+    balance_ceiling: Amount | None = strawberry.field(
+        description=(
+            "Above this no entry may take what the account could come to: posted plus what is"
+            " pending on the normal side, in minor units; at least 0 for a new account. Null: it"
+            " may rise without limit."
+        ),
+        default=None,
+    )
+    entry_maximum: Amount | None = strawberry.field(
+        description="The largest new entry, either way, in minor units. Null: any.", default=None
+    )
     metadata: JSON | None = strawberry.field(description="The client's own data.", default=None)
 
 
@@ -69,7 +81,7 @@ class CreateAccountsInput:
     )
 
 
-@strawberry.input(description="New labels or another floor; fields left out stay as they are.")
+@strawberry.input(description="New labels or other limits; fields left out stay as they are.")
 class UpdateAccountInput:
     account_id: strawberry.ID = strawberry.field(description="The account.")
     name: str | None = strawberry.field(description="For people.", default=strawberry.UNSET)
@@ -82,6 +94,13 @@ class UpdateAccountInput:
     available_floor: Amount | None = strawberry.field(
         description="The new floor, not above what is available; null lifts it.",
         default=strawberry.UNSET,
+    )
+    balance_ceiling: Amount | None = strawberry.field(
+        description="The new ceiling, not below what the account could come to; null lifts it.",
+        default=strawberry.UNSET,
+    )
+    entry_maximum: Amount | None = strawberry.field(
+        description="The new largest entry from now on; null lifts it.", default=strawberry.UNSET
     )
 
 
@@ -139,7 +158,12 @@ CreateAccountsResult = Annotated[
     strawberry.union("CreateAccountsResult", description="What became of createAccounts."),
 ]
 UpdateAccountResult = Annotated[
-    UpdateAccountSuccess | ValidationFailed | AccountNotFound | LedgerArchived | InsufficientFunds,
+    UpdateAccountSuccess
+    | ValidationFailed
+    | AccountNotFound
+    | LedgerArchived
+    | InsufficientFunds
+    | CeilingExceeded,
     strawberry.union("UpdateAccountResult", description="What became of updateAccount."),
 ]
 FreezeAccountResult = Annotated[
@@ -191,7 +215,7 @@ class AccountMutations:
         return CreateAccountsSuccess(accounts=[Account.of(row) for row in created])
 
     @strawberry.mutation(
-        description="Give an account other labels or another floor. Needs the scope write."
+        description="Give an account other labels or other limits. Needs the scope write."
     )
     @answering(Permission.WRITE)
     async def update_account(
@@ -207,6 +231,8 @@ class AccountMutations:
                 description=input.description,
                 metadata=input.metadata,
                 available_floor=input.available_floor,
+                balance_ceiling=input.balance_ceiling,
+                entry_maximum=input.entry_maximum,
             ),
         )
         change.check()
@@ -272,6 +298,8 @@ def _command(scope: Scope, account: CreateAccountInput, *place: str) -> CreateAc
             external_id=account.external_id,
             description=account.description,
             available_floor=account.available_floor,
+            balance_ceiling=account.balance_ceiling,
+            entry_maximum=account.entry_maximum,
             metadata=account.metadata or {},
             place=place,
         )

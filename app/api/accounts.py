@@ -25,6 +25,7 @@ from app.api.filters import EntryFilter, EntryOrder
 from app.api.ids import ACCOUNT, encode
 from app.api.nodes import OPAQUE, Node, of_row
 from app.api.scalars import JSON, Amount, DateTime, Sequence
+from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
 from app.store import rows
 from app.store.history import PastBalances
@@ -63,6 +64,16 @@ class Account(Node):
         "Below this no entry may take available, in minor units; null if it may fall without"
         " limit. Floors look at recorded order, not at effective time: what was available when it"
         " was recorded may show below the floor in `balances(asOf:)` of an earlier moment.",
+    )
+    balance_ceiling: Amount | None = of_row(
+        "balance_ceiling",
+        "Above this no entry may take what the account could come to: posted plus what is pending"
+        " on the normal side, in minor units; null if it may rise without limit.",
+    )
+    entry_maximum: Amount | None = of_row(
+        "entry_maximum",
+        "The largest new entry that it takes, either way, in minor units; null if any. Settling"
+        " what was held before is not bound by it.",
     )
     metadata: JSON = of_row("metadata", "The client's own data.")
     version: Sequence = of_row("version", "The sequence of its latest entry, or 0.")
@@ -156,6 +167,19 @@ class Account(Node):
             order="sequence",
             first=first,
             after=after,
+        )
+
+    @strawberry.field(
+        description="Its limits on what goes out in a window of time, with their usage now."
+    )
+    def velocity_limits(self, info: Info) -> list[VelocityLimit]:
+        if not self.row.velocity_limited:
+            return []
+        now = info.context.now
+        return info.context.load.velocities(
+            self.row.account_id,
+            now,
+            lambda limits: [VelocityLimit.of(limit, now) for limit in limits],
         )
 
     @strawberry.field(

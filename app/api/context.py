@@ -16,6 +16,7 @@ import strawberry
 from app.api.errors import Code, CodedError
 from app.api.loading import Fetch, Load, Loader
 from app.ledger.accounts import Scope
+from app.ledger.velocities import Velocity
 from app.store.database import Database, Snapshot
 from app.store.history import (
     CurrencyTotals,
@@ -26,6 +27,7 @@ from app.store.history import (
 )
 from app.store.identity import Permission, Principal
 from app.store.reading import Listing, Lookup, Page
+from app.store.velocities import velocities_by_account
 from app.store.writer import Writer
 
 R = TypeVar("R", bound=tuple[Any, ...])
@@ -92,6 +94,13 @@ class Loaders:
         loader = self._made("balance_history", self._read_balance_histories)
         return Load(loader, (account_id, moments), lambda points: build(points or ()))
 
+    def velocities(
+        self, account_id: UUID, now: datetime, build: Callable[[Sequence[Velocity]], T]
+    ) -> Any:
+        """What is built of an account's velocity limits with their usage at `now`."""
+        loader = self._made("velocities", self._read_velocities)
+        return Load(loader, (account_id, now), lambda limits: build(limits or ()))
+
     def _by_key(self, lookup: Lookup[Any]) -> Loader[Any, Any]:
         return self._made(lookup, lambda keys: lookup.fetch(self.snapshot, keys))
 
@@ -115,6 +124,13 @@ class Loaders:
         for times, ids in _by_rest(keys).items():
             balances = await past_balances_by_account(self.snapshot, ids, *times)
             found |= {(account_id, times): past for account_id, past in balances.items()}
+        return found
+
+    async def _read_velocities(self, keys: Sequence[tuple[UUID, datetime]]) -> Mapping[Any, Any]:
+        found: dict[Any, Sequence[Velocity]] = {}
+        for now, ids in _by_rest(keys).items():
+            limits = await velocities_by_account(self.snapshot, ids, now)
+            found |= {(account_id, now): of_account for account_id, of_account in limits.items()}
         return found
 
     async def _read_trial_balances(self, keys: Sequence[tuple[UUID, Times]]) -> Mapping[Any, Any]:

@@ -142,6 +142,13 @@ class Interval(Enum):
     MONTH = value("month", description="A calendar month.")
 
 
+@strawberry.enum(description="A calendar period in which a velocity limit counts.")
+class VelocityPeriod(Enum):
+    DAY = value("day", description="A calendar day.")
+    WEEK = value("week", description="A week from Monday.")
+    MONTH = value("month", description="A calendar month.")
+
+
 @strawberry.enum(
     description="Why a mutation was refused. Of several reasons the first of this list is named."
 )
@@ -198,8 +205,19 @@ class ErrorCode(Enum):
     VERSION_CONFLICT = value(
         "VERSION_CONFLICT", description="An account has had other entries than the client last saw."
     )
+    ENTRY_MAXIMUM_EXCEEDED = value(
+        "ENTRY_MAXIMUM_EXCEEDED", description="An entry is above the account's entry maximum."
+    )
     INSUFFICIENT_FUNDS = value(
         "INSUFFICIENT_FUNDS", description="Available would fall below the account's floor."
+    )
+    BALANCE_CEILING_EXCEEDED = value(
+        "BALANCE_CEILING_EXCEEDED",
+        description="The account could come to more than its ceiling.",
+    )
+    VELOCITY_EXCEEDED = value(
+        "VELOCITY_EXCEEDED",
+        description="A velocity limit of the account has no room for more in its window.",
     )
     CONDITION_FAILED = value(
         "CONDITION_FAILED", description="A balance condition does not hold after its entry."

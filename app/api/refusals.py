@@ -17,7 +17,13 @@ import strawberry
 from app.api.accounts import Account, find_account
 from app.api.balances import Currency
 from app.api.context import Info
-from app.api.enums import AccountStatus, Direction, ErrorCode, TransactionStatus
+from app.api.enums import (
+    AccountStatus,
+    Direction,
+    ErrorCode,
+    TransactionStatus,
+    VelocityPeriod,
+)
 from app.api.ids import decode_as
 from app.api.nodes import UserError
 from app.api.scalars import Amount, DateTime, Sequence
@@ -165,6 +171,19 @@ class VersionConflict(UserError):
         return find_account(info.context, self.account_id)
 
 
+@strawberry.type(description="An entry is above the account's entry maximum.")
+class EntryTooLarge(UserError):
+    requested: Amount = strawberry.field(description="The entry's amount, in minor units.")
+    maximum: Amount = strawberry.field(
+        description="The largest entry that the account takes, in minor units."
+    )
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
+
+
 @strawberry.type(description="Available would fall below the account's floor.")
 class InsufficientFunds(UserError):
     available: Amount = strawberry.field(
@@ -180,9 +199,71 @@ class InsufficientFunds(UserError):
         return find_account(info.context, self.account_id)
 
 
+@strawberry.type(
+    description=(
+        "The account could come to more than its ceiling: posted plus what is pending on the normal"
+        " side."
+    )
+)
+class CeilingExceeded(UserError):
+    ceiling: Amount = strawberry.field(description="The account's ceiling, in minor units.")
+    before: Amount = strawberry.field(
+        description="What the account could come to before the entry, in minor units."
+    )
+    after: Amount = strawberry.field(
+        description="What it could come to after the entry, in minor units."
+    )
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
+
+
+@strawberry.type(description="A velocity limit of the account has no room for more in its window.")
+class VelocityExceeded(UserError):
+    limit_name: str = strawberry.field(description="Which of the account's limits.")
+    used_amount: Amount = strawberry.field(
+        description="What went out in the window before, in minor units."
+    )
+    used_count: Sequence = strawberry.field(
+        description="How many transactions took something out in the window before."
+    )
+    requested_amount: Amount = strawberry.field(
+        description="What this transaction would take out, up to this entry, in minor units."
+    )
+    maximum_amount: Amount | None = strawberry.field(
+        description="The most that may go out in a window, in minor units."
+    )
+    maximum_count: Sequence | None = strawberry.field(
+        description="How many transactions may take something out in a window."
+    )
+    window_seconds: int | None = strawberry.field(
+        description="The length of the window, if it rolls."
+    )
+    period: VelocityPeriod | None = strawberry.field(
+        description="The window, if it is a calendar period."
+    )
+    time_zone: str | None = strawberry.field(description="Where the calendar period begins.")
+    retry_at: DateTime | None = strawberry.field(
+        description=(
+            "By then there is room, if nothing else goes out meanwhile: at the end of the period,"
+            " or when a rolling window has left behind all that counts now. Null: this is too much"
+            " for any window."
+        )
+    )
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
+
+
 @strawberry.type(description="A balance condition does not hold after its entry.")
 class ConditionFailed(UserError):
-    balance: str = strawberry.field(description="Which balance: posted, pending or available.")
+    balance: str = strawberry.field(
+        description="Which balance: posted, pending, available or projected."
+    )
     expected: str = strawberry.field(description='The bound that was broken, such as ">= 100".')
     actual: Amount = strawberry.field(
         description="The balance after the entry, in minor units on the normal side."
@@ -215,6 +296,8 @@ def render(refusal: Refusal) -> UserError:
             fields["account_status"] = AccountStatus(refusal.account_status)
         case refusals.SettlementExceedsHold():
             fields["direction"] = Direction(refusal.direction.value)
+        case refusals.VelocityExceeded(period=str(period)):
+            fields["period"] = VelocityPeriod(period)
     error: UserError = MEMBERS[type(refusal)](
         code=ErrorCode[refusal.code],
         message=refusal.message,

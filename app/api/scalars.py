@@ -45,6 +45,11 @@ def _bad(message: str) -> CodedError:
     return CodedError(Code.BAD_USER_INPUT, message)
 
 
+def optional_amount(amount: int | None) -> Amount | None:
+    """An amount that may be missing."""
+    return None if amount is None else Amount(amount)
+
+
 def _text(value: object, kind: str) -> str:
     if not isinstance(value, str):
         raise _bad(f"{kind} is written as a string.")

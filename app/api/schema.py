@@ -10,6 +10,7 @@ from app.api.scalars import SCALARS
 from app.api.template_mutations import TemplateMutations
 from app.api.transaction_mutations import TransactionMutations
 from app.api.transfer_mutations import TransferMutations
+from app.api.velocity_limit_mutations import VelocityLimitMutations
 
 
 @strawberry.type(
@@ -19,7 +20,12 @@ from app.api.transfer_mutations import TransferMutations
     )
 )
 class Mutation(
-    LedgerMutations, AccountMutations, TransactionMutations, TransferMutations, TemplateMutations
+    LedgerMutations,
+    AccountMutations,
+    VelocityLimitMutations,
+    TransactionMutations,
+    TransferMutations,
+    TemplateMutations,
 ):
     pass
 

@@ -14,7 +14,9 @@ from app.api.ids import ACCOUNT, LEDGER, decode_as
 from app.api.refusals import (
     AccountNotFound,
     AccountNotOpen,
+    CeilingExceeded,
     EntriesUnbalanced,
+    EntryTooLarge,
     ExternalIdTaken,
     IdempotencyConflict,
     InsufficientFunds,
@@ -24,6 +26,7 @@ from app.api.refusals import (
     TemplateArchived,
     TemplateNotFound,
     ValidationFailed,
+    VelocityExceeded,
     answering,
     required_id,
 )
@@ -202,7 +205,10 @@ PostTemplateResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | EntryTooLarge
     | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
     | IdempotencyConflict
     | ExternalIdTaken
     | Overloaded,

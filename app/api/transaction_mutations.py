@@ -17,8 +17,10 @@ from app.api.nodes import UserError
 from app.api.refusals import (
     AccountNotFound,
     AccountNotOpen,
+    CeilingExceeded,
     ConditionFailed,
     EntriesUnbalanced,
+    EntryTooLarge,
     ExternalIdTaken,
     IdempotencyConflict,
     InsufficientFunds,
@@ -30,6 +32,7 @@ from app.api.refusals import (
     TransactionNotFound,
     TransactionNotPending,
     ValidationFailed,
+    VelocityExceeded,
     VersionConflict,
     answering,
     find_transaction,
@@ -55,6 +58,7 @@ class BalanceCondition:
     posted: AmountRange | None = strawberry.field(description="Of posted.", default=None)
     pending: AmountRange | None = strawberry.field(description="Of pending.", default=None)
     available: AmountRange | None = strawberry.field(description="Of available.", default=None)
+    projected: AmountRange | None = strawberry.field(description="Of projected.", default=None)
 
 
 @strawberry.input(description="A line of a new transaction.")
@@ -191,7 +195,10 @@ PostTransactionResult = Annotated[
     | AccountNotOpen
     | LedgerArchived
     | PeriodClosed
+    | EntryTooLarge
     | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
     | ConditionFailed
     | VersionConflict
     | IdempotencyConflict
@@ -208,7 +215,10 @@ PostTransactionsResult = Annotated[
     | AccountNotOpen
     | LedgerArchived
     | PeriodClosed
+    | EntryTooLarge
     | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
     | ConditionFailed
     | VersionConflict
     | IdempotencyConflict
@@ -445,7 +455,10 @@ def _condition(condition: BalanceCondition | None) -> commands.BalanceCondition 
     if condition is None:
         return None
     return commands.BalanceCondition(
-        _range(condition.posted), _range(condition.pending), _range(condition.available)
+        _range(condition.posted),
+        _range(condition.pending),
+        _range(condition.available),
+        _range(condition.projected),
     )
 
 

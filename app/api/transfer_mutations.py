@@ -11,7 +11,9 @@ from app.api.ids import ACCOUNT, LEDGER
 from app.api.refusals import (
     AccountNotFound,
     AccountNotOpen,
+    CeilingExceeded,
     EntriesUnbalanced,
+    EntryTooLarge,
     ExternalIdTaken,
     IdempotencyConflict,
     InsufficientFunds,
@@ -20,6 +22,7 @@ from app.api.refusals import (
     NormalBalancesDiffer,
     Overloaded,
     ValidationFailed,
+    VelocityExceeded,
     answering,
     required_id,
 )
@@ -80,7 +83,10 @@ TransferResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | EntryTooLarge
     | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
     | IdempotencyConflict
     | ExternalIdTaken
     | Overloaded,

@@ -6,6 +6,7 @@ from enum import Enum
 from uuid import UUID
 
 from app.ledger.balances import Balances, Direction
+from app.ledger.velocities import Velocity
 
 
 class Mode(Enum):
@@ -49,6 +50,18 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """An account's limits beyond the floor (see `limits.py`), in minor units; None does not bind.
+
+    One field of an account that is mostly None: accounts without limits pay next to nothing.
+    """
+
+    balance_ceiling: int | None = None
+    entry_maximum: int | None = None
+    velocities: tuple[Velocity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """An account's rules and running totals.
 
@@ -66,7 +79,12 @@ class Account:
     available_floor: int | None
     version: int
     balances: Balances
+    limits: Limits | None = None
 
     @property
     def available(self) -> int:
         return self.balances.available(self.normal_balance).amount
+
+    @property
+    def highest(self) -> int:
+        return self.balances.highest(self.normal_balance)

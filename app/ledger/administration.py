@@ -23,9 +23,11 @@ from app.ledger.commands import (
 from app.ledger.refusals import (
     AccountNotEmpty,
     AccountNotOpen,
+    CeilingExceeded,
     InsufficientFunds,
     ValidationFailed,
 )
+from app.ledger.velocities import Window, check_maxima
 
 MAX_ACCOUNTS = 1000
 MAX_EXPONENT = 36
@@ -65,6 +67,8 @@ class CreateAccount:
     external_id: str | None = None
     description: str | None = None
     available_floor: int | None = None
+    balance_ceiling: int | None = None
+    entry_maximum: int | None = None
     metadata: Metadata = field(default_factory=dict)
     place: tuple[str, ...] = ()
 
@@ -78,11 +82,17 @@ class CreateAccount:
                 message="A new account has nothing available, so its floor is at most 0.",
                 path=("input", "availableFloor"),
             )
+        check_limits(self.balance_ceiling, self.entry_maximum)
+        if self.balance_ceiling is not None and self.balance_ceiling < 0:
+            raise ValidationFailed(
+                message="A new account is at 0, so its ceiling is at least 0.",
+                path=("input", "balanceCeiling"),
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values of some labels (name, description, metadata) or of the floor."""
+    """New values of some labels (name, description, metadata) or limits."""
 
     scope: Scope
     changes: Mapping[str, Any]
@@ -94,6 +104,25 @@ class Change:
                 raise ValidationFailed(message=f"{name} cannot be null.", path=("input", name))
         _check_labels(self.changes, self.changes.get("metadata", {}))
         check_floor(self.changes.get("available_floor"))
+        check_limits(self.changes.get("balance_ceiling"), self.changes.get("entry_maximum"))
+
+
+@dataclass(frozen=True, slots=True)
+class SetVelocityLimit:
+    """Limit what goes out of an account in a window; a limit of that name is replaced."""
+
+    scope: Scope
+    account_id: UUID
+    name: str
+    window: Window
+    maximum_amount: int | None = None
+    maximum_count: int | None = None
+
+    def check(self) -> None:
+        """Raise ValidationFailed where the input is wrong."""
+        check_text("name", self.name, MAX_NAME_LENGTH)
+        self.window.check()
+        check_maxima(self.maximum_amount, self.maximum_count)
 
 
 def check_currency(code: str, exponent: int) -> None:
@@ -117,6 +146,19 @@ def check_floor(floor: int | None) -> None:
         )
 
 
+def check_limits(ceiling: int | None, maximum: int | None) -> None:
+    """Refuse a ceiling or an entry maximum beyond what amounts can be."""
+    if ceiling is not None and abs(ceiling) > MAX_AMOUNT:
+        raise ValidationFailed(
+            message="A ceiling is at most 10^36 minor units.", path=("input", "balanceCeiling")
+        )
+    if maximum is not None and not 0 < maximum <= MAX_AMOUNT:
+        raise ValidationFailed(
+            message="An entry maximum is above zero and at most 10^36.",
+            path=("input", "entryMaximum"),
+        )
+
+
 def refuse_floor_above(account: Account, floor: int | None) -> None:
     """Refuse a floor that the account is below already."""
     if floor is not None and account.available < floor:
@@ -126,6 +168,20 @@ def refuse_floor_above(account: Account, floor: int | None) -> None:
             account_id=account.account_id,
             available=account.available,
             required=floor,
+        )
+
+
+def refuse_ceiling_below(account: Account, ceiling: int | None) -> None:
+    """Refuse a ceiling that the account could come to more than already."""
+    if ceiling is not None and ceiling < account.highest:
+        raise CeilingExceeded(
+            message=f"The account can come to {account.highest}, above the new ceiling of"
+            f" {ceiling}.",
+            path=("input", "balanceCeiling"),
+            account_id=account.account_id,
+            ceiling=ceiling,
+            before=account.highest,
+            after=account.highest,
         )
 
 

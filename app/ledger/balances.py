@@ -8,6 +8,9 @@ computed from them on the account's normal side (the side on which it grows):
     pending    = what was initiated and is neither posted nor released yet
     available  = posted less the pending amounts against the normal side
     projected  = posted plus pending
+
+Two of them bound what posted can come to by what is pending: available is the least, and the most
+is posted plus what is pending on the normal side alone, which ceilings look at.
 """
 
 from collections.abc import Mapping
@@ -97,6 +100,12 @@ class Balances:
         if normal is Direction.CREDIT:
             return _balance(self.posted_debits + self.pending_debits, self.posted_credits, normal)
         return _balance(self.posted_debits, self.posted_credits + self.pending_credits, normal)
+
+    def highest(self, normal: Direction) -> int:
+        """The most that posted can come to: all that is on its way in, nothing on its way out."""
+        if normal is Direction.CREDIT:
+            return self.posted_credits + self.pending_credits - self.posted_debits
+        return self.posted_debits + self.pending_debits - self.posted_credits
 
     def projected(self, normal: Direction) -> Balance:
         return _balance(

@@ -67,6 +67,7 @@ class BalanceCondition:
     posted: AmountRange | None = None
     pending: AmountRange | None = None
     available: AmountRange | None = None
+    projected: AmountRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +309,7 @@ def _canonical_condition(condition: BalanceCondition) -> dict[str, dict[str, str
         "posted": condition.posted,
         "pending": condition.pending,
         "available": condition.available,
+        "projected": condition.projected,
     }
     return {
         name: {

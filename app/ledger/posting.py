@@ -13,8 +13,10 @@ Order of the checks (the order of `refusals.PRECEDENCE`, after the checks of the
    transaction still pending?
 4. Do debits equal credits in each currency; is the hold large enough; is the external id free?
 5. Are the accounts open, at the version that the client saw?
-6. Entry by entry, in the order given: does an entry against the normal side leave available at the
-   account's floor or above? An entry that raises available is never refused for the floor.
+6. Entry by entry, in the order given: is it within the account's entry maximum? Does an entry
+   against the normal side leave available at the account's floor or above? (An entry that raises
+   available is never refused for the floor.) Is the account below its ceiling, and do its velocity
+   limits have room? (See `limits.py`; settlements and voids are refused for none of these.)
 7. Do the client's own conditions hold after their entries?
 
 Floors, conditions and versions look at recorded order, not at effective time: money that was
@@ -40,6 +42,7 @@ from app.ledger.commands import (
     SettleTransaction,
     VoidTransaction,
 )
+from app.ledger.limits import counted, refuse_above_ceiling, refuse_too_large
 from app.ledger.periods import refuse_closed
 from app.ledger.refusals import (
     AccountNotFound,
@@ -174,7 +177,7 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
         (entry.account_id, entry.direction, effect, entry.amount, entry.metadata)
         for entry in command.entries
     ]
-    entries, changed = _carry(accounts, lines, 1, 0, effective_at)
+    entries, changed = _carry(accounts, lines, 1, (), effective_at, recorded_at)
     _refuse_broken_conditions(command.entries, entries, accounts)
 
     event = Event(
@@ -338,7 +341,10 @@ def _change_hold(
     # What undoes a hold cannot have happened before the hold itself did. Nor can it meet a closed
     # period, for those are over when they are closed, and recorded time does not run backwards.
     effective_at = max(recorded_at, hold.transaction.effective_at)
-    entries, changed = _carry(found.accounts, lines, event.number, len(hold.lines), effective_at)
+    created_at = hold.transaction.created_at
+    entries, changed = _carry(
+        found.accounts, lines, event.number, hold.lines, effective_at, created_at
+    )
     return Recorded(
         _after_change(hold, entries, recorded_at),
         event,
@@ -433,12 +439,19 @@ def _refuse_other_version(account: Account, draft: EntryDraft, index: int) -> No
 
 def _carry(
     accounts: Mapping[UUID, Account],
-    lines: Iterable[tuple[UUID, Direction, Effect, int, Metadata]],
+    lines: Sequence[tuple[UUID, Direction, Effect, int, Metadata]],
     event: int,
-    lines_before: int,
+    past: Sequence[PastLine],
     effective_at: datetime,
+    created_at: datetime,
 ) -> tuple[tuple[Entry, ...], tuple[Account, ...]]:
-    """Apply lines one by one, each against the balances that those before it left."""
+    """Apply lines one by one, each against the balances that those before it left.
+
+    `past` are those that the transaction has already; it was made at `created_at`.
+    """
+    limited = [account for account in accounts.values() if account.limits is not None]
+    if limited:
+        refuse_too_large(accounts, lines)
     current: dict[UUID, Account] = {}
     entries: list[Entry] = []
     for index, (account_id, direction, effect, amount, metadata) in enumerate(lines):
@@ -451,7 +464,7 @@ def _carry(
             Entry(
                 account_id,
                 account.version,
-                lines_before + index + 1,
+                len(past) + index + 1,
                 event,
                 direction,
                 effect,
@@ -461,6 +474,9 @@ def _carry(
                 metadata,
             )
         )
+    if limited:
+        refuse_above_ceiling(accounts, entries)
+        return tuple(entries), counted(current.values(), past, entries, created_at)
     return tuple(entries), tuple(current.values())
 
 
@@ -496,6 +512,7 @@ def _refuse_broken_condition(
         ("posted", condition.posted, balances.posted),
         ("pending", condition.pending, balances.pending),
         ("available", condition.available, balances.available),
+        ("projected", condition.projected, balances.projected),
     ):
         actual = balance(account.normal_balance).amount
         broken = bounds and bounds.broken_by(actual)

@@ -221,6 +221,16 @@ class VersionConflict(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class EntryTooLarge(Refusal):
+    """An entry is above its account's maximum (minor units)."""
+
+    code = "ENTRY_MAXIMUM_EXCEEDED"
+    account_id: UUID
+    requested: int
+    maximum: int
+
+
+@dataclass(eq=False, kw_only=True)
 class InsufficientFunds(Refusal):
     """The entry would take available below the account's floor (minor units)."""
 
@@ -228,6 +238,39 @@ class InsufficientFunds(Refusal):
     account_id: UUID
     available: int
     required: int
+
+
+@dataclass(eq=False, kw_only=True)
+class CeilingExceeded(Refusal):
+    """The entry would let the account come to more than its ceiling (minor units)."""
+
+    code = "BALANCE_CEILING_EXCEEDED"
+    account_id: UUID
+    ceiling: int
+    before: int
+    after: int
+
+
+@dataclass(eq=False, kw_only=True)
+class VelocityExceeded(Refusal):
+    """A limit on what goes out in a window of time has no room left (minor units, UTC).
+
+    By `retry_at` it has room if nothing else goes out meanwhile; None if it never has.
+    """
+
+    code = "VELOCITY_EXCEEDED"
+    retryable = True
+    account_id: UUID
+    limit_name: str
+    used_amount: int
+    used_count: int
+    requested_amount: int
+    maximum_amount: int | None
+    maximum_count: int | None
+    window_seconds: int | None
+    period: str | None
+    time_zone: str | None
+    retry_at: datetime | None
 
 
 @dataclass(eq=False, kw_only=True)
@@ -261,6 +304,9 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     AccountNotOpen,
     AccountNotEmpty,
     VersionConflict,
+    EntryTooLarge,
     InsufficientFunds,
+    CeilingExceeded,
+    VelocityExceeded,
     ConditionFailed,
 )

@@ -28,8 +28,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from app.ledger.accounts import Account, AccountStatus, Scope
-from app.ledger.administration import Change, CreateAccount, CreateLedger, refuse_floor_above
+from app.ledger.accounts import Account, AccountStatus, Limits, Scope
+from app.ledger.administration import (
+    Change,
+    CreateAccount,
+    CreateLedger,
+    refuse_ceiling_below,
+    refuse_floor_above,
+)
 from app.ledger.balances import Balances, Direction
 from app.ledger.periods import MovePeriod, moves
 from app.ledger.refusals import (
@@ -177,18 +183,23 @@ def _refuse_account(
 
 
 async def change_account(connection: Connection, account_id: UUID, change: Change) -> AccountRow:
-    """Give an account other labels or another floor.
+    """Give an account other labels or other limits.
 
-    Raises AccountNotFound, LedgerArchived, InsufficientFunds.
+    Raises AccountNotFound, LedgerArchived, InsufficientFunds, CeilingExceeded.
     """
-    row, account = await _lock_account(connection, change.scope, account_id)
+    row, account = await lock_account(connection, change.scope, account_id)
     changes = dict(change.changes)
     if "available_floor" in changes:
         refuse_floor_above(account, changes["available_floor"])
         changes["floor_version"] = account.version
+    if "balance_ceiling" in changes:
+        refuse_ceiling_below(account, changes["balance_ceiling"])
+        changes["ceiling_version"] = account.version
+    if "entry_maximum" in changes:
+        changes["maximum_version"] = account.version
     if not changes:
         return row
-    return await _change_account(connection, change.scope, account_id, changes)
+    return await update_account(connection, change.scope, account_id, changes)
 
 
 async def change_status(
@@ -198,8 +209,8 @@ async def change_status(
     decide: Callable[[Account], AccountStatus],
 ) -> AccountRow:
     """Freeze, unfreeze or close an account, as `decide` says. Raises its refusals too."""
-    _, account = await _lock_account(connection, scope, account_id)
-    return await _change_account(connection, scope, account_id, {"status": decide(account).value})
+    _, account = await lock_account(connection, scope, account_id)
+    return await update_account(connection, scope, account_id, {"status": decide(account).value})
 
 
 async def _lock_ledgers(
@@ -220,9 +231,10 @@ async def lock_ledger(connection: Connection, scope: Scope, ledger_id: UUID) -> 
     return found[ledger_id]
 
 
-async def _lock_account(
+async def lock_account(
     connection: Connection, scope: Scope, account_id: UUID
 ) -> tuple[AccountRow, Account]:
+    """Lock an account and its ledger. Raises AccountNotFound, LedgerArchived."""
     parameters = {"id": account_id, **tenancy(scope)}
     home = await (await connection.execute(_LEDGER_OF_ACCOUNT, parameters)).fetchone()
     if home is None:
@@ -259,9 +271,10 @@ async def _read_taken(
     return {(ledger_id, external_id) for ledger_id, external_id in await cursor.fetchall()}
 
 
-async def _change_account(
+async def update_account(
     connection: Connection, scope: Scope, account_id: UUID, changes: Mapping[str, Any]
 ) -> AccountRow:
+    """Write columns of a locked account."""
     cursor = await connection.execute(
         _update(accounts, _this_account, _account_columns, tuple(changes)),
         {"id": account_id, **tenancy(scope), **_values(changes)},
@@ -282,6 +295,7 @@ def account_of(organization_id: UUID, row: AccountRow) -> Account:
         row.available_floor,
         row.version,
         Balances(row.posted_debits, row.posted_credits, row.pending_debits, row.pending_credits),
+        Limits(row.balance_ceiling, row.entry_maximum),
     )
 
 
@@ -297,6 +311,8 @@ def _account_values(command: CreateAccount) -> dict[str, Any]:
         "currency": command.currency,
         "exponent": command.exponent,
         "available_floor": command.available_floor,
+        "balance_ceiling": command.balance_ceiling,
+        "entry_maximum": command.entry_maximum,
         "metadata": Jsonb(command.metadata),
     }
 
@@ -421,6 +437,8 @@ _INSERT_ACCOUNT = sql(
                 "currency",
                 "exponent",
                 "available_floor",
+                "balance_ceiling",
+                "entry_maximum",
                 "metadata",
             ),
             "floor_version": _zero,

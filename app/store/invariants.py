@@ -201,7 +201,8 @@ ACCOUNTS = Pass(
             coalesce(f.posted_debits, 0) AS fold_posted_debits,
             coalesce(f.posted_credits, 0) AS fold_posted_credits,
             coalesce(f.pending_debits, 0) AS fold_pending_debits,
-            coalesce(f.pending_credits, 0) AS fold_pending_credits
+            coalesce(f.pending_credits, 0) AS fold_pending_credits,
+            coalesce(v.limits, 0) AS limits
         FROM (
             SELECT *, count(*) OVER (PARTITION BY organization_id, account_id) AS namesakes,
                 count(external_id) OVER (
@@ -222,6 +223,10 @@ ACCOUNTS = Pass(
                     AS pending_credits
             FROM entries e GROUP BY 1, 2
         ) f ON f.organization_id = a.organization_id AND f.account_id = a.account_id
+        LEFT JOIN (
+            SELECT organization_id, account_id, count(*) AS limits
+            FROM velocity_limits GROUP BY 1, 2
+        ) v ON v.organization_id = a.organization_id AND v.account_id = a.account_id
     """,  # noqa: S608  the steps are ours
     subject="concat('account ', account_id)",
     checks=(
@@ -244,9 +249,18 @@ ACCOUNTS = Pass(
             2,
             "ACCOUNT_MALFORMED",
             "normal_balance NOT IN ('debit', 'credit')"
-            f" OR least({_TOTALS}) < 0 OR floor_version NOT BETWEEN 0 AND version",
+            f" OR least({_TOTALS}) < 0 OR floor_version NOT BETWEEN 0 AND version"
+            " OR ceiling_version NOT BETWEEN 0 AND version"
+            " OR maximum_version NOT BETWEEN 0 AND version",
             f"concat('normal balance ', normal_balance, ', version ', version,"
-            f" ', floor since version ', floor_version, ', totals ', row({_TOTALS}))",
+            f" ', floor since version ', floor_version, ', ceiling since ', ceiling_version,"
+            f" ', entry maximum since ', maximum_version, ', totals ', row({_TOTALS}))",
+        ),
+        Check(
+            6,
+            "VELOCITY_LIMITED_WRONG",
+            "velocity_limited IS DISTINCT FROM (limits > 0)",
+            "concat('it says ', velocity_limited, ', velocity limits of it: ', limits)",
         ),
         Check(
             2,
@@ -278,10 +292,17 @@ ACCOUNT_LINES = Pass(
             CASE direction WHEN 'credit' THEN {_ON_PENDING} * amount ELSE 0 END
                 AS on_pending_credits,
             CASE WHEN e.sequence >= a.floor_version THEN a.available_floor END AS floor,
+            CASE WHEN e.sequence >= a.ceiling_version THEN a.balance_ceiling END AS ceiling,
+            CASE WHEN e.sequence > a.maximum_version AND e.effect IN ('post', 'hold')
+                THEN a.entry_maximum END AS maximum,
             CASE a.normal_balance
                 WHEN 'credit' THEN e.posted_credits - e.posted_debits - e.pending_debits
                 WHEN 'debit' THEN e.posted_debits - e.posted_credits - e.pending_credits
-            END AS available
+            END AS available,
+            CASE a.normal_balance
+                WHEN 'credit' THEN e.posted_credits + e.pending_credits - e.posted_debits
+                WHEN 'debit' THEN e.posted_debits + e.pending_debits - e.posted_credits
+            END AS highest
         FROM (
             SELECT organization_id, ledger_id, account_id, sequence, direction, effect, amount,
                 {_TOTALS}, recorded_at, lag(sequence, 1, 0::bigint) OVER line AS before,
@@ -339,6 +360,66 @@ ACCOUNT_LINES = Pass(
             "AVAILABLE_BELOW_FLOOR",
             "available < floor",
             "concat('available is ', available, ' after it, the floor ', floor)",
+        ),
+        Check(
+            6,
+            "BALANCE_ABOVE_CEILING",
+            "highest > ceiling",
+            "concat('the account could come to ', highest, ' after it, the ceiling is ', ceiling)",
+        ),
+        Check(
+            6,
+            "ENTRY_ABOVE_MAXIMUM",
+            "amount > maximum",
+            "concat('it is of ', amount, ', the entry maximum is ', maximum)",
+        ),
+    ),
+)
+
+VELOCITY_LIMITS = Pass(
+    title="velocity limits",
+    rows="""
+        SELECT v.*, a.ledger_id, a.account_id IS NULL AS astray,
+            count(*) OVER (PARTITION BY v.organization_id, v.account_id, v.name) AS namesakes,
+            coalesce(u.amount, 0) AS amount, coalesce(u.count, 0) AS count
+        FROM velocity_limits v
+        LEFT JOIN accounts a ON a.organization_id = v.organization_id
+            AND a.account_id = v.account_id
+        LEFT JOIN (
+            SELECT v.organization_id, v.account_id, v.name,
+                sum(o.amount) FILTER (WHERE o.made_at >= v.counted_from) AS amount,
+                count(*) FILTER (WHERE o.made_at >= v.counted_from AND o.amount > 0) AS count
+            FROM velocity_limits v
+            JOIN (
+                SELECT e.organization_id, e.account_id, e.transaction_sequence,
+                    min(e.recorded_at) AS made_at,
+                    sum(CASE effect WHEN 'post' THEN amount WHEN 'hold' THEN amount
+                        WHEN 'release' THEN -amount ELSE 0 END) AS amount
+                FROM entries e
+                JOIN accounts a ON a.organization_id = e.organization_id
+                    AND a.account_id = e.account_id
+                WHERE e.direction <> a.normal_balance AND a.velocity_limited
+                GROUP BY 1, 2, 3
+            ) o ON o.organization_id = v.organization_id AND o.account_id = v.account_id
+            GROUP BY 1, 2, 3
+        ) u ON u.organization_id = v.organization_id AND u.account_id = v.account_id
+            AND u.name = v.name
+    """,
+    subject="concat('velocity limit ', name, ' of account ', account_id)",
+    checks=(
+        Check(4, "VELOCITY_LIMIT_WITHOUT_ACCOUNT", "astray", "'the organization has no such one'"),
+        Check(
+            6,
+            "VELOCITY_LIMIT_REPEATED",
+            "namesakes > 1",
+            "concat('it is there ', namesakes, ' times')",
+        ),
+        Check(
+            6,
+            "VELOCITY_USAGE_WRONG",
+            "NOT astray AND row(used_amount, used_count) IS DISTINCT FROM row(amount, count)",
+            "concat('used is ', used_amount, ' by ', used_count, ', its entries come to ', amount,"
+            " ' by ', count)",
         ),
     ),
 )
@@ -784,6 +865,7 @@ PASSES: tuple[Pass, ...] = (
     HOLD_SIDES,
     TRANSACTION_LINES,
     ACCOUNT_LINES,
+    VELOCITY_LIMITS,
     TEMPLATES,
     TEMPLATE_USES,
     PERIODS,

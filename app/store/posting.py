@@ -1,7 +1,8 @@
 """One batch of commands as one database transaction: lock, read, decide, write.
 
 Round trips: two, whatever the size of the batch. The first sends BEGIN, the locks and the reads in
-one pipeline; then Python decides; the second sends the writes and COMMIT.
+one pipeline; then Python decides; the second sends the writes and COMMIT. Where an account of
+the batch has velocity limits, a third between them reads those, at the time of the decision.
 
 Locks: the ledgers' rows, then the accounts, each in order of key. Everybody who moves balances
 locks in this order, so two batches may wait for each other but never in a circle. `FOR NO KEY
@@ -25,14 +26,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode
+from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode
 from app.ledger.balances import Balances, Direction, Effect
-from app.ledger.book import Book
+from app.ledger.book import Book, OfOrganization
 from app.ledger.commands import Command, PostTransaction
 from app.ledger.posting import Decision, Recorded, decide, decide_together, record
 from app.ledger.refusals import Refusal
 from app.ledger.templates import PostFromTemplate
 from app.ledger.transactions import Hold, PastLine, Transaction, TransactionStatus, Used
+from app.store import velocities
 from app.store.arrays import array, arrays, binary, json, moment, number, text, uuid, word
 from app.store.database import Row
 from app.store.pipeline import Pipeline, Statement, numbered
@@ -69,7 +71,13 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     """
     reads = _reads([command for group in groups for command in group.commands])
     _, *found = await pipeline.run(BEGIN, *reads.values())
-    book, now = _book(dict(zip(reads, found, strict=True)))
+    book, now, velocity_limited = _book(dict(zip(reads, found, strict=True)))
+    if velocity_limited:
+        (rows,) = await pipeline.run(velocities.reading(velocity_limited, now))
+        for key, of_account in velocities.found(rows, now).items():
+            account = book.accounts[key]
+            limits = replace(account.limits or Limits(), velocities=of_account)
+            book.accounts[key] = replace(account, limits=limits)
     answers = [_decide(book, group, now) for group in groups]
     written = [
         decision
@@ -79,7 +87,7 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         if isinstance(decision, Recorded)
     ]
     if written:
-        await pipeline.run(_write(book, written), *uses(_made(groups, answers)), COMMIT)
+        await pipeline.run(*_write(book, written), *uses(_made(groups, answers)), COMMIT)
     else:
         await pipeline.run(ROLLBACK)
     return answers
@@ -144,7 +152,8 @@ LOCK_LEDGERS = """
 LOCK_ACCOUNTS = """
     SELECT a.organization_id, a.account_id, a.ledger_id, a.currency, a.exponent, a.normal_balance,
         a.status, a.available_floor, a.version,
-        a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits
+        a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits,
+        a.balance_ceiling, a.entry_maximum, a.velocity_limited
     FROM ({wanted}) AS wanted (organization_id, account_id)
     JOIN accounts a USING (organization_id, account_id)
     ORDER BY a.organization_id, a.account_id
@@ -257,16 +266,20 @@ def _reads(commands: Sequence[Command]) -> dict[str, Statement]:
     }
 
 
-def _book(found: Mapping[str, Sequence[Row]]) -> tuple[Book, datetime]:
-    """What was found, and the time at which it is decided upon."""
+def _book(
+    found: Mapping[str, Sequence[Row]],
+) -> tuple[Book, datetime, Sequence[OfOrganization]]:
+    """What was found, when it is decided upon, and the accounts whose velocity limits to read."""
     book = Book()
+    velocity_limited: list[OfOrganization] = []
     for organization_id, ledger_id, mode, *state in found["ledgers"]:
         book.ledgers[organization_id, ledger_id] = Ledger(
             organization_id, ledger_id, Mode(mode), *state
         )
     for row in found["accounts"]:
         organization_id, account_id, ledger_id, currency, exponent, normal, status, *rest = row
-        floor, version, *totals = rest
+        floor, version, debits, credits_, pending_debits, pending_credits, *limits = rest
+        ceiling, maximum, of_velocity = limits
         book.accounts[organization_id, account_id] = Account(
             organization_id,
             account_id,
@@ -277,8 +290,11 @@ def _book(found: Mapping[str, Sequence[Row]]) -> tuple[Book, datetime]:
             AccountStatus(status),
             floor,
             version,
-            Balances(*totals),
+            Balances(debits, credits_, pending_debits, pending_credits),
+            None if ceiling is maximum is None else Limits(ceiling, maximum),
         )
+        if of_velocity:
+            velocity_limited.append((organization_id, account_id))
     for _, organization_id, ledger_id, key, fingerprint, transaction_id in found["clock_and_keys"]:
         if key is not None:
             book.used_keys[organization_id, ledger_id, key] = Used(fingerprint, transaction_id)
@@ -297,7 +313,7 @@ def _book(found: Mapping[str, Sequence[Row]]) -> tuple[Book, datetime]:
         book.holds[identity] = Hold(transaction, events, tuple(lines[identity]))
     clock = found["clock_and_keys"][0][0]
     latest = max((ledger.last_recorded_at for ledger in book.ledgers.values()), default=clock)
-    return book, max(clock, latest + timedelta(microseconds=1))
+    return book, max(clock, latest + timedelta(microseconds=1)), velocity_limited
 
 
 # ---- write ---------------------------------------------------------------------------------------
@@ -367,7 +383,7 @@ ACCOUNT = (uuid, uuid, number, number, number, number, number)
 LEDGER = (uuid, uuid, number, moment)
 
 
-def _write(book: Book, written: Sequence[Recorded]) -> Statement:
+def _write(book: Book, written: Sequence[Recorded]) -> list[Statement]:
     transactions = {
         (r.transaction.organization_id, r.transaction.transaction_id): r.transaction
         for r in written
@@ -379,16 +395,17 @@ def _write(book: Book, written: Sequence[Recorded]) -> Statement:
     }
     created = [t for key, t in transactions.items() if key in new]
     changed = [t for key, t in transactions.items() if key not in new]
-    accounts = {(a.organization_id, a.account_id) for r in written for a in r.accounts}
+    keys = {(a.organization_id, a.account_id) for r in written for a in r.accounts}
+    accounts = [book.accounts[key] for key in keys]
     ledgers = {(r.ledger.organization_id, r.ledger.ledger_id) for r in written}
     parameters = arrays(TRANSACTION, map(_transaction_row, created))
     if changed:
         parameters += arrays(CHANGED_TRANSACTION, map(_changed_transaction_row, changed))
     parameters += arrays(EVENT, map(_event_row, written))
     parameters += arrays(ENTRY, (row for r in written for row in _entry_rows(r)))
-    parameters += arrays(ACCOUNT, (_account_row(book.accounts[key]) for key in accounts))
+    parameters += arrays(ACCOUNT, map(_account_row, accounts))
     parameters += arrays(LEDGER, (_ledger_row(book.ledgers[key]) for key in ledgers))
-    return WRITES[bool(changed)], parameters
+    return [(WRITES[bool(changed)], parameters), *velocities.writing(accounts)]
 
 
 def _transaction_row(t: Transaction) -> tuple[Any, ...]:

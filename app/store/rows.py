@@ -68,6 +68,9 @@ class AccountRow(NamedTuple):
     posted_credits: int
     pending_debits: int
     pending_credits: int
+    balance_ceiling: int | None
+    entry_maximum: int | None
+    velocity_limited: bool
 
 
 class TransactionRow(NamedTuple):

@@ -32,6 +32,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     ForeignKeyConstraint,
     Index,
@@ -52,6 +53,7 @@ from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import Direction, Effect
 from app.ledger.periods import PeriodEventKind
 from app.ledger.transactions import EventKind, TransactionStatus
+from app.ledger.velocities import Period
 
 Moment = TIMESTAMP(timezone=True)
 Amount = Numeric(37, 0)
@@ -219,7 +221,7 @@ class Account(SQLModel, table=True):
     """An account: its rules, and its totals after its latest entry.
 
     `version` counts the entries. `floor_version` is the version at which the present floor was set:
-    every later entry kept it.
+    every later entry kept it. So with the ceiling and the entry maximum.
     """
 
     __tablename__: ClassVar[str] = "accounts"
@@ -291,6 +293,56 @@ class Account(SQLModel, table=True):
     posted_credits: int = Field(sa_type=Total)
     pending_debits: int = Field(sa_type=Total)
     pending_credits: int = Field(sa_type=Total)
+    balance_ceiling: int | None = Field(sa_type=Amount)
+    ceiling_version: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
+    entry_maximum: int | None = Field(sa_type=Amount)
+    maximum_version: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
+    velocity_limited: bool = Field(  # whether it has rows in velocity_limits
+        sa_type=Boolean, sa_column_kwargs={"server_default": text("false")}
+    )
+
+
+class VelocityLimit(SQLModel, table=True):
+    """How much may go out of an account, or how often, in a window; and its usage so far.
+
+    Usage counts the transactions made from `counted_from` on, of the account's entries after
+    `counted_after` (see app/ledger/velocities.py). Whoever changes a row holds its account's lock.
+    """
+
+    __tablename__: ClassVar[str] = "velocity_limits"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "account_id"],
+            ["accounts.organization_id", "accounts.account_id"],
+            name="velocity_limits_account",
+        ),
+        one_of("period", Period),
+        CheckConstraint(
+            "(window_seconds IS NULL) = (period IS NOT NULL)"
+            " AND (period IS NULL) = (time_zone IS NULL) AND window_seconds >= 1",
+            name="window",
+        ),
+        CheckConstraint(
+            "coalesce(maximum_amount, maximum_count) IS NOT NULL"
+            " AND least(maximum_amount, maximum_count) >= 0",
+            name="maxima",
+        ),
+        CheckConstraint("least(used_amount, used_count, counted_after) >= 0", name="usage"),
+        {"postgresql_with": {"fillfactor": 50}},  # usage changes in place (HOT)
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    account_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    name: str = Field(sa_type=Text, primary_key=True)
+    maximum_amount: int | None = Field(sa_type=Amount)
+    maximum_count: int | None = Field(sa_type=BigInteger)
+    window_seconds: int | None = Field(sa_type=Integer)
+    period: str | None = Field(sa_type=Text)
+    time_zone: str | None = Field(sa_type=Text)
+    counted_from: datetime = Field(sa_type=Moment)
+    counted_after: int = Field(sa_type=BigInteger)
+    used_amount: int = Field(sa_type=Total)
+    used_count: int = Field(sa_type=BigInteger)
 
 
 class Transaction(SQLModel, table=True):
@@ -581,6 +633,7 @@ ledgers = table_of(Ledger)
 period_events = table_of(PeriodEvent)
 currencies = table_of(Currency)
 accounts = table_of(Account)
+velocity_limits = table_of(VelocityLimit)
 transactions = table_of(Transaction)
 transaction_events = table_of(TransactionEvent)
 entries = table_of(Entry)

@@ -12,6 +12,12 @@ ERROR = """
     ... on AccountNotOpen { accountStatus account { name } }
     ... on InsufficientFunds { available required account { name } }
     ... on VersionConflict { expectedVersion actualVersion account { name } }
+    ... on EntryTooLarge { requested maximum account { name } }
+    ... on CeilingExceeded { ceiling before after account { name } }
+    ... on VelocityExceeded {
+      limitName usedAmount usedCount requestedAmount maximumAmount maximumCount windowSeconds period
+      timeZone retryAt account { name }
+    }
     ... on ConditionFailed { balance expected actual account { name } }
     ... on IdempotencyConflict { transaction { sequence } }
     ... on ExternalIdTaken { externalId }

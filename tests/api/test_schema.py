@@ -188,6 +188,20 @@ SAMPLES: dict[str, Any] = {
     "available": 1,
     "required": 2,
     "balance": "posted",
+    "maximum": 5,
+    "ceiling": 6,
+    "before": 5,
+    "after": 7,
+    "limit_name": "daily",
+    "used_amount": 8,
+    "used_count": 2,
+    "requested_amount": 3,
+    "maximum_amount": 10,
+    "maximum_count": 4,
+    "window_seconds": None,
+    "period": "day",
+    "time_zone": "UTC",
+    "retry_at": datetime(2030, 1, 1, tzinfo=UTC),
 }
 
 

@@ -149,6 +149,10 @@ QUERIES: dict[str, tuple[str, int]] = {
         ),
         2,
     ),
+    "limits of accounts that have none": (
+        "{ ledgers { nodes { accounts { nodes { balanceCeiling velocityLimits { name } } } } } }",
+        2,
+    ),
     "nothing to see": ('{ node(id: "x") { id } account(id: "") { id } nodes(ids: []) { id } }', 0),
 }
 

@@ -89,6 +89,13 @@ def questions(books: Books) -> list[tuple[str, Json]]:
             "currency": "USD",
         },
         "updateAccount": {"accountId": books.account, "name": "Mine"},
+        "setVelocityLimit": {
+            "accountId": books.account,
+            "name": "daily",
+            "maximumCount": "1",
+            "windowSeconds": 60,
+        },
+        "removeVelocityLimit": {"accountId": books.account, "name": "daily"},
         "freezeAccount": {"accountId": books.account},
         "unfreezeAccount": {"accountId": books.account},
         "closeAccount": {"accountId": books.account},

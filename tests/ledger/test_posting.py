@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode, Scope
+from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode, Scope
 from app.ledger.balances import STEPS, Balances, Direction, Effect
 from app.ledger.book import Book
 from app.ledger.commands import (
@@ -23,8 +23,9 @@ from app.ledger.commands import (
     VoidTransaction,
 )
 from app.ledger.posting import Recorded, Replayed, decide, decide_together, record
-from app.ledger.refusals import PRECEDENCE, InsufficientFunds, Refusal
+from app.ledger.refusals import PRECEDENCE, CeilingExceeded, InsufficientFunds, Refusal
 from app.ledger.transactions import TransactionStatus, Used, remaining
+from app.ledger.velocities import Period, Velocity, Window
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ORGANIZATION, LEDGER = UUID(int=1), UUID(int=2)
@@ -135,6 +136,34 @@ def overdrawn(book: Book, command: PostTransaction) -> PostTransaction:
     return command
 
 
+def too_large(book: Book, command: PostTransaction) -> PostTransaction:
+    cash = book.accounts[ORGANIZATION, CASH]
+    book.accounts[ORGANIZATION, CASH] = replace(
+        cash, limits=replace(cash.limits or Limits(), entry_maximum=4)
+    )
+    return command
+
+
+def too_high(book: Book, command: PostTransaction) -> PostTransaction:
+    """Points go around, after everything else; on their way they are above their ceiling."""
+    points = book.accounts[ORGANIZATION, POINTS]
+    book.accounts[ORGANIZATION, POINTS] = replace(points, limits=Limits(balance_ceiling=4))
+    around = (
+        EntryDraft(POINTS, Direction.CREDIT, 5),
+        EntryDraft(POINTS, Direction.DEBIT, 5),
+    )
+    return replace(command, entries=(*command.entries, *around))
+
+
+def too_fast(book: Book, command: PostTransaction) -> PostTransaction:
+    limit = Velocity("daily", Window(period=Period.DAY, time_zone="UTC"), 4, None, NOW, 0)
+    cash = book.accounts[ORGANIZATION, CASH]
+    book.accounts[ORGANIZATION, CASH] = replace(
+        cash, limits=replace(cash.limits or Limits(), velocities=(limit,))
+    )
+    return command
+
+
 def conditioned(_: Book, command: PostTransaction) -> PostTransaction:
     condition = BalanceCondition(posted=AmountRange(eq=1))
     return changed(command, replace(command.entries[0], condition=condition), 0)
@@ -150,7 +179,10 @@ FAULTS = {
     "EXTERNAL_ID_TAKEN": taken,
     "ACCOUNT_NOT_OPEN": frozen,
     "VERSION_CONFLICT": outdated,
+    "ENTRY_MAXIMUM_EXCEEDED": too_large,
     "INSUFFICIENT_FUNDS": overdrawn,
+    "BALANCE_CEILING_EXCEEDED": too_high,
+    "VELOCITY_EXCEEDED": too_fast,
     "CONDITION_FAILED": conditioned,
 }
 ORDER = [refusal.code for refusal in PRECEDENCE]
@@ -199,6 +231,41 @@ def test_floor_holds_at_every_entry(steps: list[tuple[Direction, int]]) -> None:
     for entry in decision.entries:
         if entry.account_id == WALLET:
             assert entry.balances_after.available(Direction.CREDIT).amount >= 0
+
+
+@given(
+    st.lists(st.tuples(directions, st.integers(1, 60)), min_size=1, max_size=6),
+    st.sampled_from(Direction),
+    st.booleans(),
+    st.integers(0, 60),
+    st.integers(0, 60),
+)
+def test_ceiling_mirrors_the_floor(
+    steps: list[tuple[Direction, int]], normal: Direction, pending: bool, limit: int, held: int
+) -> None:
+    """What a ceiling lets through is what a floor lets through with all signs and sides turned."""
+
+    def kept(mirrored: bool) -> list[tuple[Direction, int]] | None:
+        book, side = books(), normal.opposite if mirrored else normal
+        holding = {f"pending_{normal.opposite.value}s": held}
+        book.accounts[ORGANIZATION, WALLET] = replace(
+            book.accounts[ORGANIZATION, WALLET],
+            normal_balance=side,
+            available_floor=None if mirrored else -limit,
+            limits=Limits(balance_ceiling=limit) if mirrored else None,
+            balances=Balances(**holding),
+        )
+        lines = []
+        for direction, amount in steps:
+            lines += [(WALLET, direction, amount), (CASH, direction.opposite, amount)]
+        try:
+            decision = decide(book, replace(posting(*lines), pending=pending), NOW)
+        except (InsufficientFunds, CeilingExceeded) as refusal:
+            return [(normal, int(refusal.path[2]))]
+        assert isinstance(decision, Recorded)
+        return None
+
+    assert kept(mirrored=True) == kept(mirrored=False)
 
 
 @given(st.lists(st.tuples(st.sampled_from(Effect), directions, amounts), max_size=8))

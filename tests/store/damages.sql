@@ -284,6 +284,42 @@ UPDATE transaction_events SET kind = 'voided'
 UPDATE accounts SET available_floor = 1, floor_version = 18 WHERE account_id = :'wallet';
 --> AVAILABLE_BELOW_FLOOR first/main entry wallet/18
 
+-- BALANCE_ABOVE_CEILING
+UPDATE accounts SET balance_ceiling = 1019, ceiling_version = 4 WHERE account_id = :'wallet';
+--> BALANCE_ABOVE_CEILING first/main entry wallet/4
+
+-- ENTRY_ABOVE_MAXIMUM
+UPDATE accounts SET entry_maximum = 389, maximum_version = 1 WHERE account_id = :'wallet';
+--> ENTRY_ABOVE_MAXIMUM first/main entry wallet/18
+
+-- VELOCITY_LIMITED_WRONG
+UPDATE accounts SET velocity_limited = true WHERE account_id = :'wallet';
+--> VELOCITY_LIMITED_WRONG first/main account wallet
+
+-- VELOCITY_LIMIT_WITHOUT_ACCOUNT
+INSERT INTO velocity_limits VALUES (:'foreign_organization', :'wallet', 'daily', 1, NULL, NULL,
+    'day', 'UTC', now(), 0, 0, 0);
+--> VELOCITY_LIMIT_WITHOUT_ACCOUNT second/None velocity limit daily of account wallet
+
+-- VELOCITY_LIMIT_REPEATED
+UPDATE accounts SET velocity_limited = true WHERE account_id = :'bank';
+INSERT INTO velocity_limits SELECT :'organization', :'bank', 'hourly', NULL, 1, 3600, NULL, NULL,
+    now(), 1, 0, 0 FROM generate_series(1, 2);
+--> VELOCITY_LIMIT_REPEATED first/main velocity limit hourly of account bank
+--> VELOCITY_LIMIT_REPEATED first/main velocity limit hourly of account bank
+
+-- VELOCITY_USAGE_WRONG
+UPDATE accounts SET velocity_limited = true WHERE account_id = :'wallet';
+INSERT INTO velocity_limits SELECT :'organization', :'wallet', name, 1000, NULL, NULL, 'month',
+    'UTC', moment, 0, amount, count
+FROM (VALUES
+    ('right', '-infinity'::timestamptz, 1020, 6), ('too much', '-infinity', 1021, 6),
+    ('too often', '-infinity', 1020, 7), ('too old', 'infinity', 1020, 6), ('new', 'infinity', 0, 0)
+) AS v (name, moment, amount, count);
+--> VELOCITY_USAGE_WRONG first/main velocity limit too much of account wallet
+--> VELOCITY_USAGE_WRONG first/main velocity limit too often of account wallet
+--> VELOCITY_USAGE_WRONG first/main velocity limit too old of account wallet
+
 -- an entry moved to another organization
 UPDATE entries SET organization_id = :'foreign_organization' WHERE account_id = :'bank';
 --> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account bank

@@ -139,13 +139,19 @@ GUARDED = {
 """Columns that stay as they were recorded."""
 
 GRANTED = {
-    ("ledgers_reader", "SELECT"): TABLES,
-    ("ledgers_app", "SELECT"): TABLES,
-    ("ledgers_app", "INSERT"): TABLES,
+    ("ledgers_reader", "SELECT"): (*TABLES, "velocity_limits"),
+    ("ledgers_app", "SELECT"): (*TABLES, "velocity_limits"),
+    ("ledgers_app", "INSERT"): (*TABLES, "velocity_limits"),
+    ("ledgers_app", "DELETE"): ("velocity_limits",),
     ("ledgers_app", "UPDATE"): (
+        "velocity_limits",
         "accounts.available_floor",
+        "accounts.balance_ceiling",
+        "accounts.ceiling_version",
         "accounts.description",
+        "accounts.entry_maximum",
         "accounts.floor_version",
+        "accounts.maximum_version",
         "accounts.metadata",
         "accounts.name",
         "accounts.pending_credits",
@@ -153,6 +159,7 @@ GRANTED = {
         "accounts.posted_credits",
         "accounts.posted_debits",
         "accounts.status",
+        "accounts.velocity_limited",
         "accounts.version",
         "api_keys.revoked_at",
         "ledgers.archived_at",
