@@ -317,6 +317,9 @@ _entry_fields = {
     "recorded_at": entries.c.recorded_at,
 }
 
+_any = entries.c.amount > literal_column("0")
+"""Holds for all entries, and lets the indexes on effective time serve."""
+
 ledgers_of_organization = Listing(
     LedgerRow,
     _ledger,
@@ -368,14 +371,14 @@ holds_of_account = Listing(
 entries_of_account = Listing(
     EntryRow,
     _entry,
-    lambda account_id: and_(of_organization(entries), entries.c.account_id == account_id),
+    lambda account_id: and_(of_organization(entries), entries.c.account_id == account_id, _any),
     _entry_fields,
     {"sequence": ("sequence",), "effective_at": ("effective_at", "sequence")},
 )
 entries_of_ledger = Listing(
     EntryRow,
     _entry,
-    lambda ledger_id: and_(of_organization(entries), entries.c.ledger_id == ledger_id),
+    lambda ledger_id: and_(of_organization(entries), entries.c.ledger_id == ledger_id, _any),
     _entry_fields,
     {
         "sequence": ("transaction_sequence", "line"),

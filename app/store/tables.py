@@ -478,8 +478,16 @@ class Entry(SQLModel, table=True):
             "transaction_sequence",
             postgresql_where=text("effect = 'hold'"),
         ),
-        # An account's entries, and a ledger's, by the time at which they happened in the world.
-        Index("entries_effective_at", "organization_id", "account_id", "effective_at", "sequence"),
+        # An account's entries, and a ledger's, by the time at which they happened in the world. The
+        # conditions hold for all, and keep these indexes away from whatever does not state them.
+        Index(
+            "entries_effective_at",
+            "organization_id",
+            "account_id",
+            "effective_at",
+            "sequence",
+            postgresql_where=text("amount > 0"),
+        ),
         Index(
             "entries_ledger_effective_at",
             "organization_id",
@@ -487,6 +495,7 @@ class Entry(SQLModel, table=True):
             "effective_at",
             "transaction_sequence",
             "line",
+            postgresql_where=text("amount > 0"),
         ),
         one_of("direction", Direction),
         one_of("effect", Effect),

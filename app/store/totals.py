@@ -85,10 +85,10 @@ CHANGES = tuple(_change(side, place) for place in (0, 1) for side in Direction)
 
 _NAMES = ", ".join(TOTALS)
 _THIS = "organization_id = %(organization)s AND {0}.account_id = %(account)s"
-_SPAN, _PARENT = (
-    f"({TICKS} >> least({BITS} * ({level}), 62))"
-    for level in ("%(level)s::int4", "%(level)s::int4 + 1")
+_SUMS = "max(e.sequence) AS latest, count(*) AS entries, " + ", ".join(
+    f"sum({change}) AS {name}" for change, name in zip(CHANGES, TOTALS, strict=True)
 )
+_SPAN = f"({TICKS} >> ({BITS} * %(level)s::int4))"
 
 _STATE = """
     SELECT a.version, coalesce((
@@ -110,25 +110,26 @@ _ADD_LEVEL = f"""
                 AND t.sequence < %(upto)s
             ORDER BY t.sequence DESC LIMIT 1
         ) before ON true
-    ), found AS (
-        SELECT {_SPAN} AS span, e.sequence, {", ".join(CHANGES)}
-        FROM entries e JOIN parents p ON p.kept AND p.span = {_PARENT}
-        WHERE e.{_THIS.format("e")} AND e.sequence > %(since)s AND e.sequence <= %(upto)s
+    ), sums AS (
+        SELECT e.*
+        FROM (
+            SELECT {_SPAN} AS span, {_SUMS} FROM entries e
+            WHERE e.{_THIS.format("e")} AND e.sequence > %(since)s AND e.sequence <= %(upto)s
+            GROUP BY 1
+            OFFSET 0
+        ) e
+        JOIN parents p ON p.kept AND p.span = e.span >> {BITS}
         UNION ALL
         SELECT e.*
         FROM parents p CROSS JOIN LATERAL (
-            SELECT {_SPAN}, e.sequence, {", ".join(CHANGES)}
-            FROM entries e
-            WHERE e.{_THIS.format("e")} AND e.sequence <= %(upto)s
+            SELECT {_SPAN}, {_SUMS} FROM entries e
+            WHERE e.{_THIS.format("e")} AND e.amount > 0 AND e.sequence + 0 <= %(upto)s
                 AND e.effective_at >= {starts("(%(level)s::int4 + 1)", "p.span")}
                 AND e.effective_at < {starts("(%(level)s::int4 + 1)", "(p.span + 1)")}
+            GROUP BY 1
             OFFSET 0
         ) e
         WHERE NOT p.kept
-    ), sums (span, latest, entries, {_NAMES}) AS (
-        SELECT span, max(sequence), count(*), {", ".join(f"sum({name})" for name in TOTALS)}
-        FROM found AS f (span, sequence, {_NAMES})
-        GROUP BY span
     )
     INSERT INTO account_totals (organization_id, account_id, level, span, sequence, latest, entries,
         split, {_NAMES})

@@ -46,11 +46,13 @@ def upgrade() -> None:
         "entries_effective_at",
         "entries",
         ["organization_id", "account_id", "effective_at", "sequence"],
+        postgresql_where=sa.text("amount > 0"),
     )
     op.create_index(
         "entries_ledger_effective_at",
         "entries",
         ["organization_id", "ledger_id", "effective_at", "transaction_sequence", "line"],
+        postgresql_where=sa.text("amount > 0"),
     )
     op.add_column("ledgers", sa.Column("closed_through", MOMENT, nullable=True))
     op.create_table(
