@@ -20,6 +20,8 @@ ADMIN = {"createLedger", "updateLedger", "archiveLedger"} | {
     "freezeAccount",
     "unfreezeAccount",
     "closeAccount",
+    "createTransactionTemplate",
+    "archiveTransactionTemplate",
 }
 INPUTS: dict[str, dict[str, Any]] = {
     "createLedger": {"name": "Books"},
@@ -40,6 +42,21 @@ INPUTS: dict[str, dict[str, Any]] = {
     "postTransactions": {"mode": "ATOMIC", "transactions": []},
     "settleTransaction": {"transactionId": f"txn_{UUID_HEX}", "idempotencyKey": "key"},
     "voidTransaction": {"transactionId": f"txn_{UUID_HEX}", "idempotencyKey": "key"},
+    "transfer": {
+        "ledgerId": f"ldgr_{UUID_HEX}",
+        "from": f"acct_{UUID_HEX}",
+        "to": f"acct_{UUID_HEX}",
+        "amount": "1",
+        "idempotencyKey": "key",
+    },
+    "createTransactionTemplate": {
+        "ledgerId": f"ldgr_{UUID_HEX}",
+        "code": "order",
+        "parameters": [],
+        "entries": [],
+    },
+    "archiveTransactionTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order"},
+    "postTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order", "idempotencyKey": "key"},
 }
 
 
