@@ -22,6 +22,8 @@ ADMIN = {"createLedger", "updateLedger", "archiveLedger"} | {
     "closeAccount",
     "createTransactionTemplate",
     "archiveTransactionTemplate",
+    "closePeriod",
+    "reopenPeriod",
 }
 INPUTS: dict[str, dict[str, Any]] = {
     "createLedger": {"name": "Books"},
@@ -56,6 +58,8 @@ INPUTS: dict[str, dict[str, Any]] = {
         "entries": [],
     },
     "archiveTransactionTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order"},
+    "closePeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": "2026-01-01T00:00:00Z"},
+    "reopenPeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": None},
     "postTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order", "idempotencyKey": "key"},
 }
 
