@@ -35,6 +35,7 @@ from app.api.schema import schema
 from app.settings import Settings
 from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
+from app.store.schedule import Schedule
 from app.store.writer import Writer
 
 GRAPHQL_SCHEMA = schema._schema  # noqa: SLF001  strawberry offers no other way
@@ -64,6 +65,7 @@ class Server:
     url: str
     database: Database = field(init=False)
     writer: Writer = field(init=False)
+    schedule: Schedule = field(init=False)
     _authenticator: Authenticator = field(init=False)
     _planner: Planner = field(init=False)
 
@@ -77,6 +79,7 @@ class Server:
         self.writer = Writer(
             self.database, self.settings.max_batch_entries, self.settings.max_waiting_entries
         )
+        self.schedule = Schedule(self.database, self.writer, self.settings.due_poll_seconds)
         self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
         self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
@@ -86,8 +89,11 @@ class Server:
         try:
             await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
             self.writer.start()
+            if self.settings.due_work:
+                self.schedule.start()
             yield
         finally:
+            await self.schedule.stop()
             await self.writer.stop()
             await self.database.close()
 
