@@ -160,6 +160,32 @@ def serve(
 
 
 @app.command()
+def worker() -> None:
+    """Do due work apart from the servers, until told to stop: holds that expire or post themselves.
+
+    Servers do it too unless LEDGERS_DUE_WORK is false. However many run, one of them works at a
+    time, and another takes over when it dies.
+    """
+    settings = _settings().model_copy(update={"due_work": True})
+    when_told_to_stop(sys.exit)
+    with database_place(settings) as place:
+        require_migrated(place)
+
+        async def run() -> None:
+            stopped = asyncio.Event()
+            loop = asyncio.get_running_loop()
+            when_told_to_stop(partial(loop.call_soon_threadsafe, stopped.set))
+            async with Server(settings, place.url).running():
+                if settings.log_format == "json":
+                    log.info("working")
+                else:
+                    notes.print("Working on what falls due.")
+                await stopped.wait()
+
+        asyncio.run(run())
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database to this version's schema.
 
@@ -454,7 +480,7 @@ async def _seed(server: Server, show_token: Callable[[str], None]) -> None:
 
 
 def _in_server(work: Callable[[Server], Awaitable[T]]) -> T:
-    settings = _settings()
+    settings = _settings().model_copy(update={"due_work": False})
 
     with database_place(settings) as place:
         require_migrated(place)

@@ -35,6 +35,7 @@ from app.api.schema import schema
 from app.settings import Settings
 from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
+from app.store.schedule import Schedule
 from app.store.totals import RollUp
 from app.store.writer import Writer
 
@@ -66,6 +67,7 @@ class Server:
     database: Database = field(init=False)
     roll_up: RollUp = field(init=False)
     writer: Writer = field(init=False)
+    schedule: Schedule = field(init=False)
     _authenticator: Authenticator = field(init=False)
     _planner: Planner = field(init=False)
 
@@ -83,6 +85,7 @@ class Server:
             self.settings.max_waiting_entries,
             on_written=self.roll_up.hint,
         )
+        self.schedule = Schedule(self.database, self.writer, self.settings.due_poll_seconds)
         self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
         self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
@@ -93,8 +96,11 @@ class Server:
             await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
             self.writer.start()
             self.roll_up.start()
+            if self.settings.due_work:
+                self.schedule.start()
             yield
         finally:
+            await self.schedule.stop()
             await self.writer.stop()
             await self.roll_up.stop()
             await self.database.close()

@@ -76,6 +76,14 @@ class Settings(BaseSettings):
         le=60,
         description="How long the writes of all tenants wait for one locked ledger or account.",
     )
+    due_work: bool = Field(
+        default=True,
+        description="Let holds expire and post by themselves; else run `ledgers worker` for it.",
+    )
+    due_poll_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="Seconds within which new due work is noticed."
+    )
+
     max_batch_entries: int = Field(
         default=4000, ge=2, description="Entries in one commit, if they come from several requests."
     )

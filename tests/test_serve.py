@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ mutation ($input: PostTransactionInput!) {
   }
 }
 """
+HOLD = POST.replace("replayed", "transaction { id }")
+LIFE = "query ($id: ID!) { transaction(id: $id) { history { kind } } }"
+ENDED = "query ($ids: [ID!]!) { nodes(ids: $ids) { ... on Transaction { status } } }"
 NODES = "{ ledgers { nodes { id name accounts(first: 2) { nodes { id } } } } }"
 BALANCES = "{ ledgers { nodes { accounts { nodes { id balances { posted { amount } } } } } } }"
 
@@ -221,6 +225,42 @@ def test_killed_server_leaves_no_database_and_recovers(serve: Serve, directory: 
     assert "Every invariant holds." in verified.stdout
     assert verified.returncode == 0
     assert second.stop(signal.SIGTERM) == 0
+
+
+def test_killed_while_holds_fall_due(serve: Serve, directory: Path) -> None:
+    """Server and database die while holds fall due; each settles or expires exactly once."""
+    first = serve(LEDGERS_DUE_POLL_SECONDS="0.05")
+    token = first.token()
+    begin = datetime.now(UTC) + timedelta(seconds=1)
+    holds = []
+    for number in range(60):
+        moment = (begin + timedelta(milliseconds=40 * number)).isoformat()
+        held = {
+            **first.posting(token, f"hold {number}"),
+            "status": "PENDING",
+            "expiresAt" if number % 2 else "postsAt": moment,
+        }
+        holds.append(first.graphql(token, HOLD, {"input": held})["postTransaction"])
+    until(lambda: any(ended(first, token, holds)), first.output)
+    first.process.kill()
+    first.process.wait()
+    until(lambda: not processes_of(directory))
+    second = serve(LEDGERS_DUE_POLL_SECONDS="0.05")
+    until(lambda: all(ended(second, token, holds)), second.output)
+    for number, hold in enumerate(holds):
+        shown = second.graphql(token, LIFE, {"id": hold["transaction"]["id"]})["transaction"]
+        end = "EXPIRED" if number % 2 else "MATURED"
+        assert [event["kind"] for event in shown["history"]] == ["HELD", end]
+    verified = ledgers(directory, "verify")
+    assert "Every invariant holds." in verified.stdout
+    assert second.stop(signal.SIGTERM) == 0
+
+
+def ended(running: Running, token: str, holds: list[Any]) -> list[bool]:
+    """Which of the holds are done with."""
+    ids = [hold["transaction"]["id"] for hold in holds]
+    nodes = running.graphql(token, ENDED, {"ids": ids})["nodes"]
+    return [node["status"] != "PENDING" for node in nodes]
 
 
 def test_requests_in_flight_are_answered(serve: Serve, directory: Path) -> None:

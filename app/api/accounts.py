@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import strawberry
 
+from app.api.availability import Availability
 from app.api.balances import BalancePoint, Balances, Currency, balances_of
 from app.api.connections import After, Before, Connection, First, Last, connect
 from app.api.context import Context, Info
@@ -114,6 +115,10 @@ class Account(Node):
         return info.context.load.past_balances(
             row.account_id, as_of, known_at, lambda past: self._balances(past or _NOTHING, moment)
         )
+
+    @strawberry.field(description="Why it has available what it has, hold by hold.")
+    def availability(self) -> Availability:
+        return Availability.of(self.row)
 
     @strawberry.field(
         description=(

@@ -82,8 +82,9 @@ def connect(
     after: str | None = None,
     last: int | None = None,
     before: str | None = None,
+    shown: Callable[[Connection[N]], Any] = lambda page: page,
 ) -> Any:
-    """Load one page of a parent's list, a Connection.
+    """Load one page of a parent's list, a Connection or what `shown` makes of it.
 
     Raises CodedError (BAD_USER_INPUT, INVALID_CURSOR) for arguments that make no page.
     """
@@ -101,17 +102,18 @@ def connect(
         tuple(conditions),
     )
 
-    def connection(found: Sequence[R]) -> Connection[N]:
+    def connection(found: Sequence[R]) -> Any:
         chosen = list(found[:size])
         if backwards:
             chosen.reverse()
         more = len(found) > size
-        return Connection(
+        page = Connection(
             nodes=[build(row) for row in chosen],
             has_next_page=cursor is not None if backwards else more,
             has_previous_page=more if backwards else cursor is not None,
             cursor_of=lambda number: _encode(place, listing.key_of(order, chosen[number])),
         )
+        return shown(page)
 
     return context.load.page(listing, parent, page, connection)
 

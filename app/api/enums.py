@@ -64,18 +64,42 @@ class EntryStatus(Enum):
     VOIDED = value("voided", description="Released from a hold: counts no longer.")
 
 
+@strawberry.enum(description="What a hold is for.")
+class HoldReason(Enum):
+    PAYOUT = value("payout", description="Money on its way out to its owner.")
+    CHARGEBACK = value("chargeback", description="Disputed; it may have to be given back.")
+    RESERVE = value("reserve", description="Kept back as a security.")
+    AUTHORIZATION = value("authorization", description="Promised to a payee, to be captured.")
+    CUSTOM = value("custom", description="Something else; the description may tell.")
+
+
+REASONS: Mapping[str | None, HoldReason | None] = {None: None} | dict(by_word(HoldReason))
+
+
+@strawberry.enum(description="Why a transaction cannot be reversed.")
+class NotReversibleReason(Enum):
+    NOT_POSTED = value("not_posted", description="It is pending or voided.")
+    IS_REVERSAL = value("is_reversal", description="It is itself a reversal.")
+    FULLY_REVERSED = value("fully_reversed", description="All of it has been reversed.")
+
+
 @strawberry.enum(description="What happened to a transaction.")
 class TransactionEventKind(Enum):
     POSTED = value("posted", description="It was posted at once.")
     HELD = value("held", description="It was created as a hold.")
     SETTLED = value("settled", description="The hold was settled, in whole or in part.")
     VOIDED = value("voided", description="What was left of the hold was released.")
+    MATURED = value("matured", description="The hold settled by itself, at postsAt.")
+    EXPIRED = value("expired", description="What was left was released by itself, at expiresAt.")
+    UPDATED = value("updated", description="The description or the metadata was corrected.")
 
 
 @strawberry.enum(description="What an API key may do. Each includes those before it.")
 class Permission(Enum):
     READ = value("read", description="Query.")
-    WRITE = value("write", description="Post, settle and void; open and change accounts.")
+    WRITE = value(
+        "write", description="Post, settle, void, reverse, correct; open and change accounts."
+    )
     ADMIN = value(
         "admin",
         description=(
@@ -186,14 +210,22 @@ class ErrorCode(Enum):
         "NORMAL_BALANCES_DIFFER",
         description="The accounts of a transfer do not grow on the same side.",
     )
+    HOLD_EXPIRED = value("HOLD_EXPIRED", description="The hold has expired.")
     TRANSACTION_NOT_PENDING = value(
         "TRANSACTION_NOT_PENDING", description="The transaction is posted or voided already."
+    )
+    TRANSACTION_NOT_REVERSIBLE = value(
+        "TRANSACTION_NOT_REVERSIBLE",
+        description="The transaction is not posted, is itself a reversal, or is fully reversed.",
     )
     ENTRIES_UNBALANCED = value(
         "ENTRIES_UNBALANCED", description="Debits differ from credits in a currency."
     )
     SETTLEMENT_EXCEEDS_HOLD = value(
         "SETTLEMENT_EXCEEDS_HOLD", description="The hold has less left."
+    )
+    REVERSAL_EXCEEDS_TRANSACTION = value(
+        "REVERSAL_EXCEEDS_TRANSACTION", description="The transaction has less left to reverse."
     )
     EXTERNAL_ID_TAKEN = value(
         "EXTERNAL_ID_TAKEN", description="The external id belongs to another object of the ledger."

@@ -17,6 +17,7 @@ from app.api.enums import (
     Direction,
     EntryOrderField,
     EntryStatus,
+    HoldReason,
     OrderDirection,
     TransactionOrderField,
     TransactionStatus,
@@ -106,11 +107,15 @@ class TransactionFilter:
     effective_at: TimeRange | None = _bound("When it happened in the world.")
     created_at: TimeRange | None = _bound("When it was recorded.")
     metadata: JSON | None = _bound("The metadata contains this object.")
+    reason: list[HoldReason] | None = _bound("It is a hold, or was one, for one of these reasons.")
+    reversal: bool | None = _bound("Whether it reverses another transaction.")
 
     def conditions(self) -> list[Condition]:
         return [
             *_any("status", self.status),
             *_any("external_id", self.external_id),
+            *_any("reason", self.reason),
+            *_presence("reverses_sequence", self.reversal),
             *_range("effective_at", self.effective_at),
             *_range("created_at", self.created_at),
             *_contains(self.metadata),

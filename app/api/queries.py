@@ -140,7 +140,7 @@ class Query:
 
     @strawberry.field(
         description=(
-            "The transaction that an idempotency key created, settled or voided; null if the key"
+            "The transaction that an idempotency key created or changed; null if the key"
             " was never used. The way to learn what became of a request without an answer, beside"
             " sending it again."
         )

@@ -21,6 +21,7 @@ from app.api.enums import (
     AccountStatus,
     Direction,
     ErrorCode,
+    NotReversibleReason,
     TransactionStatus,
     VelocityPeriod,
 )
@@ -105,11 +106,34 @@ class PeriodClosed(UserError):
     )
 
 
+@strawberry.type(description="A hold is not settled from the moment on at which it expires.")
+class HoldExpired(UserError):
+    expires_at: DateTime = strawberry.field(description="When it expired.")
+    transaction_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The transaction.")
+    def transaction(self, info: Info) -> Transaction:
+        return find_transaction(info, self.transaction_id)
+
+
 @strawberry.type(description="Only a pending transaction can be settled or voided.")
 class TransactionNotPending(UserError):
     transaction_status: TransactionStatus = strawberry.field(
         description="Where the transaction stands."
     )
+    transaction_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The transaction.")
+    def transaction(self, info: Info) -> Transaction:
+        return find_transaction(info, self.transaction_id)
+
+
+@strawberry.type(description="There is nothing of the transaction that could be reversed.")
+class TransactionNotReversible(UserError):
+    transaction_status: TransactionStatus = strawberry.field(
+        description="Where the transaction stands."
+    )
+    reason: NotReversibleReason = strawberry.field(description="Why not.")
     transaction_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The transaction.")
@@ -129,6 +153,22 @@ class SettlementExceedsHold(UserError):
     direction: Direction = strawberry.field(description="The side of the account.")
     remaining: Amount = strawberry.field(description="What the hold has left, in minor units.")
     requested: Amount = strawberry.field(description="What was to be settled, in minor units.")
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
+
+
+@strawberry.type(description="More was to be reversed than the transaction has left.")
+class ReversalExceedsTransaction(UserError):
+    direction: Direction = strawberry.field(
+        description="The side of the account, as the transaction has it."
+    )
+    remaining: Amount = strawberry.field(
+        description="What is left to reverse there, in minor units."
+    )
+    requested: Amount = strawberry.field(description="What was to be reversed, in minor units.")
     account_id: strawberry.Private[UUID]
 
     @strawberry.field(description="The account.")
@@ -292,9 +332,12 @@ def render(refusal: Refusal) -> UserError:
             fields["currency"] = Currency(code=refusal.currency, exponent=exponent)
         case refusals.TransactionNotPending():
             fields["transaction_status"] = TransactionStatus(refusal.transaction_status)
+        case refusals.TransactionNotReversible():
+            fields["transaction_status"] = TransactionStatus(refusal.transaction_status)
+            fields["reason"] = NotReversibleReason(refusal.reason)
         case refusals.AccountNotOpen():
             fields["account_status"] = AccountStatus(refusal.account_status)
-        case refusals.SettlementExceedsHold():
+        case refusals.SettlementExceedsHold() | refusals.ReversalExceedsTransaction():
             fields["direction"] = Direction(refusal.direction.value)
         case refusals.VelocityExceeded(period=str(period)):
             fields["period"] = VelocityPeriod(period)

@@ -10,9 +10,10 @@ from uuid_utils.compat import uuid7
 
 from app.api.context import Info
 from app.api.entries import Entry
-from app.api.enums import BatchMode, Direction, PostingStatus
+from app.api.enums import BatchMode, Direction, HoldReason, PostingStatus
 from app.api.filters import AmountRange
 from app.api.ids import ACCOUNT, LEDGER, TRANSACTION
+from app.api.ledger_mutations import given
 from app.api.nodes import UserError
 from app.api.refusals import (
     AccountNotFound,
@@ -22,15 +23,18 @@ from app.api.refusals import (
     EntriesUnbalanced,
     EntryTooLarge,
     ExternalIdTaken,
+    HoldExpired,
     IdempotencyConflict,
     InsufficientFunds,
     LedgerArchived,
     LedgerNotFound,
     Overloaded,
     PeriodClosed,
+    ReversalExceedsTransaction,
     SettlementExceedsHold,
     TransactionNotFound,
     TransactionNotPending,
+    TransactionNotReversible,
     ValidationFailed,
     VelocityExceeded,
     VersionConflict,
@@ -44,7 +48,7 @@ from app.api.transactions import Transaction, TransactionEvent
 from app.ledger import balances as domain
 from app.ledger import commands, refusals
 from app.ledger.accounts import Scope
-from app.ledger.posting import Decision, Recorded, Replayed
+from app.ledger.posting import Decision, Recorded
 from app.store import rows
 from app.store.identity import Permission
 
@@ -111,6 +115,23 @@ class PostTransactionInput:
         ),
         default=False,
     )
+    reason: HoldReason | None = strawberry.field(
+        description="What the hold is for; only with PENDING.", default=None
+    )
+    posts_at: DateTime | None = strawberry.field(
+        description=(
+            "When the hold posts by itself; only with PENDING. A time that has passed is due at"
+            " once."
+        ),
+        default=None,
+    )
+    expires_at: DateTime | None = strawberry.field(
+        description=(
+            "When the hold is released by itself and can no more be settled; after postsAt, and"
+            " only with PENDING."
+        ),
+        default=None,
+    )
 
 
 @strawberry.input(description="Transactions to record.")
@@ -157,6 +178,44 @@ class VoidTransactionInput:
     )
 
 
+@strawberry.input(description="A posted transaction to reverse.")
+class ReverseTransactionInput:
+    transaction_id: strawberry.ID = strawberry.field(description="The transaction.")
+    idempotency_key: str = strawberry.field(
+        description="1 to 255 characters, unique in the ledger for ever."
+    )
+    entries: list[SettleEntryInput] | None = strawberry.field(
+        description=(
+            "The part to reverse, balanced in each currency: entries as the transaction has them,"
+            " by account and direction. All that is left if absent."
+        ),
+        default=None,
+    )
+    effective_at: DateTime | None = strawberry.field(
+        description="When the reversal happened in the world; now if absent.", default=None
+    )
+    description: str | None = strawberry.field(
+        description="For people; of the reversal.", default=None
+    )
+    metadata: JSON | None = strawberry.field(
+        description="The client's own data; of the reversal.", default=None
+    )
+
+
+@strawberry.input(description="Corrected labels of a transaction; what is left out stays.")
+class UpdateTransactionInput:
+    transaction_id: strawberry.ID = strawberry.field(description="The transaction.")
+    idempotency_key: str = strawberry.field(
+        description="1 to 255 characters, unique in the ledger for ever."
+    )
+    description: str | None = strawberry.field(
+        description="For people; null clears it.", default=strawberry.UNSET
+    )
+    metadata: JSON | None = strawberry.field(
+        description="The client's own data; replaces what is there.", default=strawberry.UNSET
+    )
+
+
 @strawberry.type(description="The transaction is recorded.")
 class PostTransactionSuccess:
     transaction: Transaction = strawberry.field(description="The transaction as it now stands.")
@@ -182,6 +241,18 @@ class SettleTransactionSuccess:
 
 @strawberry.type(description="What was left of the hold is released.")
 class VoidTransactionSuccess:
+    transaction: Transaction = strawberry.field(description="The transaction as it now stands.")
+    replayed: bool = strawberry.field(description="Whether the key had been used before.")
+
+
+@strawberry.type(description="The transaction is reversed, in whole or in part.")
+class ReverseTransactionSuccess:
+    transaction: Transaction = strawberry.field(description="The new, reversing transaction.")
+    replayed: bool = strawberry.field(description="Whether the key had been used before.")
+
+
+@strawberry.type(description="The labels are corrected.")
+class UpdateTransactionSuccess:
     transaction: Transaction = strawberry.field(description="The transaction as it now stands.")
     replayed: bool = strawberry.field(description="Whether the key had been used before.")
 
@@ -233,6 +304,7 @@ SettleTransactionResult = Annotated[
     SettleTransactionSuccess
     | ValidationFailed
     | TransactionNotFound
+    | HoldExpired
     | TransactionNotPending
     | AccountNotFound
     | EntriesUnbalanced
@@ -252,6 +324,34 @@ VoidTransactionResult = Annotated[
     | IdempotencyConflict
     | Overloaded,
     strawberry.union("VoidTransactionResult", description="What became of voidTransaction."),
+]
+ReverseTransactionResult = Annotated[
+    ReverseTransactionSuccess
+    | ValidationFailed
+    | TransactionNotFound
+    | TransactionNotReversible
+    | AccountNotFound
+    | EntriesUnbalanced
+    | ReversalExceedsTransaction
+    | AccountNotOpen
+    | EntryTooLarge
+    | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
+    | LedgerArchived
+    | PeriodClosed
+    | IdempotencyConflict
+    | Overloaded,
+    strawberry.union("ReverseTransactionResult", description="What became of reverseTransaction."),
+]
+UpdateTransactionResult = Annotated[
+    UpdateTransactionSuccess
+    | ValidationFailed
+    | TransactionNotFound
+    | LedgerArchived
+    | IdempotencyConflict
+    | Overloaded,
+    strawberry.union("UpdateTransactionResult", description="What became of updateTransaction."),
 ]
 
 
@@ -309,14 +409,11 @@ class TransactionMutations:
             SettleTransactionInput, strawberry.argument(description="What to settle.")
         ],
     ) -> SettleTransactionResult:
-        lines = input.entries
         command = commands.SettleTransaction(
             scope=info.context.scope,
             transaction_id=required_id(TRANSACTION, input.transaction_id, "transactionId"),
             idempotency_key=input.idempotency_key,
-            lines=None
-            if lines is None
-            else tuple(_settle_line(index, line) for index, line in enumerate(lines)),
+            lines=_lines(input.entries),
             final=input.final,
         )
         transaction, replayed = await _change(info, command)
@@ -337,6 +434,56 @@ class TransactionMutations:
         )
         transaction, replayed = await _change(info, command)
         return VoidTransactionSuccess(transaction=transaction, replayed=replayed)
+
+    @strawberry.mutation(
+        description=(
+            "Undo a posted transaction, all that is left of it or a part, by a new one with the"
+            " directions turned; many times until it is used up. Needs the scope write."
+        )
+    )
+    @answering(Permission.WRITE)
+    async def reverse_transaction(
+        self,
+        info: Info,
+        input: Annotated[
+            ReverseTransactionInput, strawberry.argument(description="What to reverse.")
+        ],
+    ) -> ReverseTransactionResult:
+        command = commands.ReverseTransaction(
+            scope=info.context.scope,
+            transaction_id=required_id(TRANSACTION, input.transaction_id, "transactionId"),
+            reversal_id=uuid7(),
+            idempotency_key=input.idempotency_key,
+            lines=_lines(input.entries),
+            effective_at=input.effective_at,
+            description=input.description,
+            metadata=input.metadata or {},
+        )
+        transaction, replayed = await _change(info, command)
+        return ReverseTransactionSuccess(transaction=transaction, replayed=replayed)
+
+    @strawberry.mutation(
+        description=(
+            "Correct the description or the metadata of a transaction; its history keeps what they"
+            " were. Money is corrected by reversal only. Needs the scope write."
+        )
+    )
+    @answering(Permission.WRITE)
+    async def update_transaction(
+        self,
+        info: Info,
+        input: Annotated[
+            UpdateTransactionInput, strawberry.argument(description="The correction.")
+        ],
+    ) -> UpdateTransactionResult:
+        command = commands.UpdateTransaction(
+            scope=info.context.scope,
+            transaction_id=required_id(TRANSACTION, input.transaction_id, "transactionId"),
+            idempotency_key=input.idempotency_key,
+            changes=given(description=input.description, metadata=input.metadata),
+        )
+        transaction, replayed = await _change(info, command)
+        return UpdateTransactionSuccess(transaction=transaction, replayed=replayed)
 
 
 async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostTransactionsSuccess:
@@ -400,7 +547,7 @@ async def posted(
     group that is only tried, it is kept nowhere else.
     """
     before = {} if before is None else before
-    if isinstance(decision, Replayed):
+    if not isinstance(decision, Recorded):
         transaction = before.get(decision.transaction_id)
         if transaction is None:
             transaction = await find_transaction(info, decision.transaction_id)
@@ -409,12 +556,10 @@ async def posted(
     return PostTransactionSuccess(transaction=transaction, replayed=False)
 
 
-async def _change(
-    info: Info, command: commands.SettleTransaction | commands.VoidTransaction
-) -> tuple[Transaction, bool]:
+async def _change(info: Info, command: commands.Change) -> tuple[Transaction, bool]:
     command.check()
     decision = await info.context.writer.write(command)
-    if isinstance(decision, Replayed):
+    if not isinstance(decision, Recorded):
         await info.context.renew()
         return await find_transaction(info, decision.transaction_id), True
     recorded = decision.transaction
@@ -435,6 +580,9 @@ def posting(scope: Scope, item: PostTransactionInput) -> commands.PostTransactio
         metadata=item.metadata or {},
         effective_at=item.effective_at,
         dry_run=item.dry_run,
+        reason=None if item.reason is None else commands.HoldReason(item.reason.value),
+        posts_at=item.posts_at,
+        expires_at=item.expires_at,
     )
     command.check()
     return command
@@ -468,11 +616,16 @@ def _range(bounds: AmountRange | None) -> commands.AmountRange | None:
     return commands.AmountRange(bounds.gte, bounds.gt, bounds.lte, bounds.lt, bounds.eq)
 
 
-def _settle_line(index: int, line: SettleEntryInput) -> commands.SettleLine:
-    return commands.SettleLine(
-        account_id=required_id(ACCOUNT, line.account_id, "entries", str(index), "accountId"),
-        direction=domain.Direction(line.direction.value),
-        amount=line.amount,
+def _lines(entries: list[SettleEntryInput] | None) -> tuple[commands.SettleLine, ...] | None:
+    if entries is None:
+        return None
+    return tuple(
+        commands.SettleLine(
+            account_id=required_id(ACCOUNT, entry.account_id, "entries", str(index), "accountId"),
+            direction=domain.Direction(entry.direction.value),
+            amount=entry.amount,
+        )
+        for index, entry in enumerate(entries)
     )
 
 
@@ -489,11 +642,12 @@ def _history(recorded: Recorded) -> list[TransactionEvent]:
     return [
         TransactionEvent.of(
             rows.EventRow(
-                event.number,
-                event.kind.value,
-                event.idempotency_key,
-                event.description,
-                event.recorded_at,
+                number=event.number,
+                kind=event.kind.value,
+                idempotency_key=event.idempotency_key,
+                description=event.description,
+                recorded_at=event.recorded_at,
+                changes=None,
             )
         )
     ]
@@ -533,7 +687,7 @@ def _entries(recorded: Recorded, transaction: Transaction) -> list[Entry]:
 
 
 def _row(recorded: Recorded) -> rows.TransactionRow:
-    transaction = recorded.transaction
+    transaction, refused = recorded.transaction, recorded.transaction.refused
     return rows.TransactionRow(
         transaction_id=transaction.transaction_id,
         ledger_id=transaction.ledger_id,
@@ -546,4 +700,13 @@ def _row(recorded: Recorded) -> rows.TransactionRow:
         created_at=transaction.created_at,
         posted_at=transaction.posted_at,
         voided_at=transaction.voided_at,
+        reason=None if transaction.reason is None else transaction.reason.value,
+        posts_at=transaction.posts_at,
+        expires_at=transaction.expires_at,
+        due_at=transaction.due_at,
+        due_attempts=None if refused is None else refused.attempts,
+        refusal_code=None if refused is None else refused.code,
+        refusal_message=None if refused is None else refused.message,
+        refused_at=None if refused is None else refused.refused_at,
+        reverses_sequence=transaction.reverses_sequence,
     )

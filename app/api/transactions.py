@@ -7,7 +7,14 @@ import strawberry
 
 from app.api.context import Info
 from app.api.entries import Entry
-from app.api.enums import TransactionEventKind, TransactionStatus, by_word
+from app.api.enums import (
+    REASONS,
+    ErrorCode,
+    HoldReason,
+    TransactionEventKind,
+    TransactionStatus,
+    by_word,
+)
 from app.api.ids import TRANSACTION, encode
 from app.api.nodes import OPAQUE, Node, of_row
 from app.api.scalars import JSON, DateTime, Sequence
@@ -23,9 +30,17 @@ _STATUS = by_word(TransactionStatus)
 @strawberry.type(description="One accepted command and what it did to its transaction.")
 class TransactionEvent:
     kind: TransactionEventKind = strawberry.field(description="What happened.")
-    idempotency_key: str = strawberry.field(description="The key of the command.")
+    idempotency_key: str | None = strawberry.field(
+        description="The key of the command; null where it happened by itself, at its time."
+    )
     description: str | None = strawberry.field(description="What the command said of it.")
     created_at: DateTime = strawberry.field(description="When it was recorded.")
+    changes: JSON | None = strawberry.field(
+        description=(
+            'Of a correction: each field that was changed, as {"description": {"before": …,'
+            ' "after": …}}; else null.'
+        )
+    )
 
     @classmethod
     def of(cls, row: rows.EventRow) -> "TransactionEvent":
@@ -34,7 +49,21 @@ class TransactionEvent:
             idempotency_key=row.idempotency_key,
             description=row.description,
             created_at=DateTime(row.recorded_at),
+            changes=None if row.changes is None else JSON(row.changes),
         )
+
+
+@strawberry.type(
+    description="Why a hold did not post by itself when it was to; it stays pending until it does."
+)
+class ScheduledRefusal:
+    code: ErrorCode = strawberry.field(description="The rule, as a mutation would name it.")
+    message: str = strawberry.field(description="The reason, for people.")
+    refused_at: DateTime = strawberry.field(description="When it was last tried.")
+    attempts: int = strawberry.field(description="How often it was tried in vain.")
+    next_attempt_at: DateTime | None = strawberry.field(
+        description="When it is tried again; null when the hold is done with."
+    )
 
 
 @strawberry.type(
@@ -61,6 +90,18 @@ class Transaction(Node):
     created_at: DateTime = of_row("created_at", "When it was recorded.")
     posted_at: DateTime | None = of_row("posted_at", "When it became POSTED.")
     voided_at: DateTime | None = of_row("voided_at", "When it became VOIDED.")
+    reason: HoldReason | None = of_row(
+        lambda row: REASONS[row.reason],
+        "What the hold is for; null if nobody said, or if it never was one.",
+    )
+    posts_at: DateTime | None = of_row(
+        "posts_at", "When what is left of the hold posts by itself; null if never."
+    )
+    expires_at: DateTime | None = of_row(
+        "expires_at",
+        "When what is left of the hold is released by itself; null if never. From then on it cannot"
+        " be settled.",
+    )
 
     @classmethod
     def of(cls, row: rows.TransactionRow, known_key: str | None = None) -> "Transaction":
@@ -77,6 +118,36 @@ class Transaction(Node):
         if self.known_entries is not None:
             return self.known_entries(self)
         return info.context.load.all(rows.entries_by_transaction, *self._place, build=Entry.of)
+
+    @strawberry.field(description="The transaction that this one reverses; null if it does not.")
+    def reverses(self, info: Info) -> "Transaction | None":
+        number = self.row.reverses_sequence
+        if number is None:
+            return None
+        return info.context.load.one(
+            rows.transactions_by_sequence, self.row.ledger_id, number, build=Transaction.of
+        )
+
+    @strawberry.field(description="The transactions that reverse it, or parts of it, oldest first.")
+    def reversed_by(self, info: Info) -> "list[Transaction]":
+        return info.context.load.all(
+            rows.reversals_by_transaction, *self._place, build=Transaction.of
+        )
+
+    @strawberry.field(
+        description="Why it did not post by itself when it was last tried; null if it never failed."
+    )
+    def last_refusal(self) -> ScheduledRefusal | None:
+        row = self.row
+        if row.refusal_code is None or row.refusal_message is None or row.refused_at is None:
+            return None
+        return ScheduledRefusal(
+            code=ErrorCode[row.refusal_code],
+            message=row.refusal_message,
+            refused_at=DateTime(row.refused_at),
+            attempts=row.due_attempts or 0,
+            next_attempt_at=None if row.due_at is None else DateTime(row.due_at),
+        )
 
     @strawberry.field(description="The idempotency key under which it was created.")
     def idempotency_key(self, info: Info) -> str:

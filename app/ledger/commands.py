@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import Enum
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,17 @@ MAX_METADATA_DEPTH = 8
 MAX_METADATA_NUMBER = 2**63
 
 Metadata = Mapping[str, Any]
+
+
+class HoldReason(Enum):
+    """What a hold is for, so that whoever meets it on an account knows why it is there."""
+
+    PAYOUT = "payout"
+    CHARGEBACK = "chargeback"
+    RESERVE = "reserve"
+    AUTHORIZATION = "authorization"
+    CUSTOM = "custom"
+
 
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -87,7 +99,12 @@ class EntryDraft:
 
 @dataclass(frozen=True, slots=True)
 class PostTransaction:
-    """Record a transaction, posted at once or as a hold (`pending`). Times are UTC."""
+    """Record a transaction, posted at once or as a hold (`pending`). Times are UTC.
+
+    Only a hold has a reason and times of its own: at `posts_at` it settles by itself, at
+    `expires_at` what is left of it is released. Either may have passed already; then it is due at
+    once.
+    """
 
     scope: Scope
     transaction_id: UUID
@@ -100,6 +117,9 @@ class PostTransaction:
     metadata: Metadata = field(default_factory=dict)
     effective_at: datetime | None = None
     dry_run: bool = False
+    reason: HoldReason | None = None
+    posts_at: datetime | None = None
+    expires_at: datetime | None = None
 
     def check(self) -> None:
         """Raise ValidationFailed where the input alone is wrong."""
@@ -115,6 +135,25 @@ class PostTransaction:
         for index, entry in enumerate(self.entries):
             check_amount(entry.amount, ("input", "entries", str(index), "amount"))
             check_metadata(entry.metadata, ("input", "entries", str(index), "metadata"))
+        self._check_terms()
+
+    def _check_terms(self) -> None:
+        given = {
+            "reason": self.reason,
+            "postsAt": self.posts_at,
+            "expiresAt": self.expires_at,
+        }
+        for name, value in given.items():
+            if value is not None and not self.pending:
+                raise ValidationFailed(
+                    message=f"Only a transaction with the status PENDING has {name}.",
+                    path=("input", name),
+                )
+        if self.posts_at and self.expires_at and self.expires_at <= self.posts_at:
+            raise ValidationFailed(
+                message="expiresAt comes after postsAt, or the hold could never post by itself.",
+                path=("input", "expiresAt"),
+            )
 
     def resolved(self, accounts: Mapping[UUID, Account]) -> "PostTransaction":  # noqa: ARG002
         """The posting with its entries as they are to be recorded on these accounts.
@@ -138,6 +177,9 @@ class PostTransaction:
                 "externalId": self.external_id,
                 "metadata": self.metadata,
                 "effectiveAt": _canonical_time(self.effective_at),
+                "reason": self.reason and self.reason.value,
+                "postsAt": _canonical_time(self.posts_at),
+                "expiresAt": _canonical_time(self.expires_at),
             },
         )
 
@@ -148,7 +190,7 @@ class PostTransaction:
 
 @dataclass(frozen=True, slots=True)
 class SettleLine:
-    """How much of a hold to settle on one side of one account; `amount` in minor units."""
+    """How much to settle, or to reverse, on one side of one account; `amount` in minor units."""
 
     account_id: UUID
     direction: Direction
@@ -171,24 +213,14 @@ class SettleTransaction:
     def check(self) -> None:
         """Raise ValidationFailed where the input alone is wrong."""
         check_key(self.idempotency_key)
-        if self.lines is not None and not 2 <= len(self.lines) <= MAX_ENTRIES:
-            raise ValidationFailed(
-                message=f"A settlement has from 2 to {MAX_ENTRIES} entries.",
-                path=("input", "entries"),
-            )
-        for index, line in enumerate(self.lines or ()):
-            check_amount(line.amount, ("input", "entries", str(index), "amount"))
+        _check_lines("A settlement", self.lines)
 
     def fingerprint(self) -> bytes:
         return _digest(
             "settleTransaction",
             {
                 "transactionId": self.transaction_id.hex,
-                "entries": self.lines
-                and [
-                    [line.account_id.hex, line.direction.value, str(line.amount)]
-                    for line in self.lines
-                ],
+                "entries": _canonical_lines(self.lines),
                 "notFinal": not self.final,
             },
         )
@@ -215,7 +247,91 @@ class VoidTransaction:
         )
 
 
-Command = PostTransaction | SettleTransaction | VoidTransaction
+@dataclass(frozen=True, slots=True)
+class ReverseTransaction:
+    """Undo what a transaction posted by a new one, `reversal_id`, with the directions turned.
+
+    All that is left to reverse (`lines` is None), or the given part; lines name the entries of the
+    transaction as they are, by account and direction.
+    """
+
+    scope: Scope
+    transaction_id: UUID
+    reversal_id: UUID
+    idempotency_key: str
+    lines: tuple[SettleLine, ...] | None = None
+    effective_at: datetime | None = None
+    description: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise ValidationFailed where the input alone is wrong."""
+        check_key(self.idempotency_key)
+        check_text("description", self.description, MAX_DESCRIPTION_LENGTH, blank=True)
+        check_metadata(self.metadata, ("input", "metadata"))
+        _check_lines("A reversal", self.lines)
+
+    def fingerprint(self) -> bytes:
+        return _digest(
+            "reverseTransaction",
+            {
+                "transactionId": self.transaction_id.hex,
+                "entries": _canonical_lines(self.lines),
+                "effectiveAt": _canonical_time(self.effective_at),
+                "description": self.description,
+                "metadata": self.metadata,
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateTransaction:
+    """Correct the description or the metadata of a transaction; `changes` has the new values."""
+
+    scope: Scope
+    transaction_id: UUID
+    idempotency_key: str
+    changes: Mapping[str, Any]
+
+    def check(self) -> None:
+        """Raise ValidationFailed where the input alone is wrong."""
+        check_key(self.idempotency_key)
+        if not self.changes:
+            raise ValidationFailed(message="Give a new description or new metadata.")
+        if "metadata" in self.changes and self.changes["metadata"] is None:
+            raise ValidationFailed(message="metadata cannot be null.", path=("input", "metadata"))
+        check_text(
+            "description", self.changes.get("description"), MAX_DESCRIPTION_LENGTH, blank=True
+        )
+        check_metadata(self.changes.get("metadata", {}), ("input", "metadata"))
+
+    def fingerprint(self) -> bytes:
+        return _digest(
+            "updateTransaction",
+            {"transactionId": self.transaction_id.hex, "changes": dict(self.changes)},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunDue:
+    """Do what is due of a hold: the server's own command, sent when the time has come.
+
+    It has no idempotency key: whether something is due follows from the hold as it stands, so that
+    running it twice, or too early, does nothing.
+    """
+
+    scope: Scope
+    transaction_id: UUID
+
+
+Change = SettleTransaction | VoidTransaction | ReverseTransaction | UpdateTransaction
+"""What a client asks of a transaction that is there."""
+
+Command = PostTransaction | Change
+"""What a client asks for."""
+
+Task = Command | RunDue
+"""What there is to decide: a client's command, or the server's own."""
 
 
 def check_together(postings: Sequence[PostTransaction]) -> None:
@@ -277,6 +393,15 @@ def check_metadata(metadata: Metadata, path: Path) -> None:
         raise ValidationFailed(message=f"metadata {fault}.", path=path)
 
 
+def _check_lines(what: str, lines: Sequence[SettleLine] | None) -> None:
+    if lines is not None and not 2 <= len(lines) <= MAX_ENTRIES:
+        raise ValidationFailed(
+            message=f"{what} has from 2 to {MAX_ENTRIES} entries.", path=("input", "entries")
+        )
+    for index, line in enumerate(lines or ()):
+        check_amount(line.amount, ("input", "entries", str(index), "amount"))
+
+
 def _fault_in_json(value: Any, levels: int) -> str | None:
     if isinstance(value, str):
         return "must not hold NUL or lone surrogates" if _UNSTORABLE.search(value) else None
@@ -302,6 +427,12 @@ def _canonical_entry(entry: EntryDraft) -> list[Any]:
     line = [entry.account_id.hex, entry.direction.value, str(entry.amount)]
     given = {name: value for name, value in extra.items() if value}
     return [*line, given] if given else line
+
+
+def _canonical_lines(lines: Sequence[SettleLine] | None) -> list[list[str]] | None:
+    if lines is None:
+        return None
+    return [[line.account_id.hex, line.direction.value, str(line.amount)] for line in lines]
 
 
 def _canonical_condition(condition: BalanceCondition) -> dict[str, dict[str, str]]:

@@ -9,9 +9,10 @@ Order of the checks (the order of `refusals.PRECEDENCE`, after the checks of the
 1. Is the ledger, or the transaction, there for this key?
 2. Was the idempotency key used? With the same content the first result is the answer, even if the
    ledger has been archived or an account frozen since; with another content it is a conflict.
-3. Does the ledger take writes, and at that effective time; are the accounts in it; is the
-   transaction still pending?
-4. Do debits equal credits in each currency; is the hold large enough; is the external id free?
+3. Does the ledger take writes, and at that effective time; are the accounts in it; has the hold not
+   expired, and is it still pending; can the transaction be reversed?
+4. Do debits equal credits in each currency; is there as much to settle, or to reverse; is the
+   external id free?
 5. Are the accounts open, at the version that the client saw?
 6. Entry by entry, in the order given: is it within the account's entry maximum? Does an entry
    against the normal side leave available at the account's floor or above? (An entry that raises
@@ -22,11 +23,18 @@ Order of the checks (the order of `refusals.PRECEDENCE`, after the checks of the
 Floors, conditions and versions look at recorded order, not at effective time: money that was
 available when we learned of it stays spent, whatever is backdated later. So `balances(asOf:)` may
 show less than the floor at a moment of the past, where the money came later than what it paid for.
+
+A hold ends at its time whoever gets to it first: a settlement from `expires_at` on is refused,
+whether the server has released the hold by then or not. What the server does when a hold falls due
+(`RunDue`) is decided by the same rules as a client's command, under the same lock, from the hold as
+it then stands; so it happens once however often it is tried. It is effective when it was due, not
+when the server came round to it. What a rule refuses then (a closed period is one)
+is put off, for longer each time, and is effective when it goes through.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from app.ledger.accounts import Account, AccountStatus, Ledger, Scope
@@ -34,12 +42,16 @@ from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.book import Book
 from app.ledger.commands import (
     BalanceCondition,
-    Command,
+    Change,
     EntryDraft,
     Metadata,
     PostTransaction,
+    ReverseTransaction,
+    RunDue,
     SettleLine,
     SettleTransaction,
+    Task,
+    UpdateTransaction,
     VoidTransaction,
 )
 from app.ledger.limits import counted, refuse_above_ceiling, refuse_too_large
@@ -50,15 +62,18 @@ from app.ledger.refusals import (
     ConditionFailed,
     EntriesUnbalanced,
     ExternalIdTaken,
+    HoldExpired,
     IdempotencyConflict,
     InsufficientFunds,
     LedgerArchived,
     LedgerNotFound,
     Path,
     Refusal,
+    ReversalExceedsTransaction,
     SettlementExceedsHold,
     TransactionNotFound,
     TransactionNotPending,
+    TransactionNotReversible,
     VersionConflict,
 )
 from app.ledger.transactions import (
@@ -67,14 +82,18 @@ from app.ledger.transactions import (
     EventKind,
     Hold,
     PastLine,
+    RefusedAttempt,
+    Side,
     Transaction,
     TransactionStatus,
     Used,
     remaining,
+    reversible,
 )
 
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
+
 _NOTHING: Metadata = {}
-_Side = tuple[UUID, Direction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +110,39 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The command had been accepted before; nothing is written again."""
+    """The command had been accepted before, or nothing is due; nothing is written again."""
 
     transaction_id: UUID
 
 
-Decision = Recorded | Replayed
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """A rule refused what was due: the transaction as it was, with the refusal and a later time."""
+
+    transaction: Transaction
+
+    @property
+    def transaction_id(self) -> UUID:
+        return self.transaction.transaction_id
 
 
-def decide(book: Book, command: Command, now: datetime) -> Decision:
+Decision = Recorded | Replayed | Postponed
+"""Only what was due is postponed; a client's command is recorded, replayed or refused."""
+
+
+def decide(book: Book, command: Task, now: datetime) -> Decision:
     """Decide one command at the time `now` (UTC); raises the Refusal of first precedence."""
     if isinstance(command, PostTransaction):
         return _post(book, command, now)
     if isinstance(command, SettleTransaction):
         return _settle(book, command, now)
-    return _void(book, command, now)
+    if isinstance(command, VoidTransaction):
+        return _void(book, command, now)
+    if isinstance(command, ReverseTransaction):
+        return _reverse(book, command, now)
+    if isinstance(command, UpdateTransaction):
+        return _update(book, command, now)
+    return _run_due(book, command, now)
 
 
 def record(book: Book, decision: Decision) -> None:
@@ -114,6 +151,12 @@ def record(book: Book, decision: Decision) -> None:
         return
     transaction = decision.transaction
     organization_id, ledger_id = transaction.organization_id, transaction.ledger_id
+    if isinstance(decision, Postponed):
+        hold = book.holds[organization_id, transaction.transaction_id]
+        book.holds[organization_id, transaction.transaction_id] = replace(
+            hold, transaction=transaction
+        )
+        return
     book.ledgers[organization_id, ledger_id] = decision.ledger
     for account in decision.accounts:
         book.accounts[organization_id, account.account_id] = account
@@ -122,16 +165,25 @@ def record(book: Book, decision: Decision) -> None:
         decision.event.number,
         decision.past_lines + tuple(map(_past, decision.entries)),
     )
-    book.used_keys[organization_id, ledger_id, decision.event.idempotency_key] = Used(
-        decision.event.fingerprint, transaction.transaction_id
-    )
+    event = decision.event
+    if event.idempotency_key is not None and event.fingerprint is not None:
+        book.used_keys[organization_id, ledger_id, event.idempotency_key] = Used(
+            event.fingerprint, transaction.transaction_id
+        )
+    if transaction.reverses_sequence is not None:
+        reversal = (organization_id, ledger_id, transaction.reverses_sequence)
+        undone = dict(book.reversed.get(reversal, {}))
+        for entry in decision.entries:
+            side = (entry.account_id, entry.direction.opposite)
+            undone[side] = undone.get(side, 0) + entry.amount
+        book.reversed[reversal] = undone
     if transaction.external_id is not None:
         book.external_ids[organization_id, ledger_id, transaction.external_id] = (
             transaction.transaction_id
         )
 
 
-def decide_together(book: Book, commands: Sequence[Command], now: datetime) -> list[Decision]:
+def decide_together(book: Book, commands: Sequence[Task], now: datetime) -> list[Decision]:
     """Decide all or none, each command against what those before it left.
 
     Raises the refusal of the first command that is refused, with the command's place in its path;
@@ -203,54 +255,200 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
         posted_at=None if command.pending else recorded_at,
         voided_at=None,
         idempotency_key=command.idempotency_key,
+        reason=command.reason,
+        posts_at=command.posts_at,
+        expires_at=command.expires_at,
+        due_at=_earlier(command.posts_at, command.expires_at),
     )
     return Recorded(transaction, event, entries, after, changed)
 
 
 def _settle(book: Book, command: SettleTransaction, now: datetime) -> Decision:
-    found = _find_hold(book, command)
+    found = _find(book, command)
     if isinstance(found, Replayed):
         return found
-    _refuse_beside_hold(command.lines or (), found.accounts)
+    _refuse_beside(command.lines or (), found.accounts)
+    _refuse_expired(found.hold.transaction, max(now, found.ledger.last_recorded_at))
     _refuse_not_pending(found.hold)
     left = remaining(found.hold.lines)
-    settled = left if command.lines is None else _settled_part(command.lines, found.accounts, left)
+    settled = left
+    if command.lines is not None:
+        settled = _part(command.lines, found.accounts, left, SettlementExceedsHold)
     for account_id, _ in settled:
         _refuse_not_open(found.accounts[account_id], ("input", "transactionId"))
     rest = {side: amount - settled.get(side, 0) for side, amount in left.items()}
     released = {side: amount for side, amount in rest.items() if amount} if command.final else {}
-    return _change_hold(
-        found, EventKind.SETTLED, command.idempotency_key, None, settled, released, now
-    )
+    event = found.event(EventKind.SETTLED, now, command.idempotency_key)
+    return _change_hold(found, event, settled, released)
 
 
 def _void(book: Book, command: VoidTransaction, now: datetime) -> Decision:
-    found = _find_hold(book, command)
+    found = _find(book, command)
     if isinstance(found, Replayed):
         return found
     _refuse_not_pending(found.hold)
-    return _change_hold(
-        found,
-        EventKind.VOIDED,
-        command.idempotency_key,
-        command.description,
-        {},
-        remaining(found.hold.lines),
-        now,
+    event = found.event(
+        EventKind.VOIDED, now, command.idempotency_key, description=command.description
+    )
+    return _change_hold(found, event, {}, remaining(found.hold.lines))
+
+
+def _reverse(book: Book, command: ReverseTransaction, now: datetime) -> Decision:
+    found = _find(book, command)
+    if isinstance(found, Replayed):
+        return found
+    original, ledger = found.hold.transaction, found.ledger
+    _refuse_beside(command.lines or (), found.accounts)
+    number = (ledger.organization_id, ledger.ledger_id, original.sequence)
+    left = reversible(found.hold.lines, book.reversed.get(number, {}))
+    _refuse_not_reversible(original, left)
+    whole = command.lines is None
+    part = [
+        SettleLine(account_id, direction, amount)
+        for (account_id, direction), amount in left.items()
+    ]
+    if command.lines is not None:
+        _part(command.lines, found.accounts, left, ReversalExceedsTransaction)
+        part = list(command.lines)
+    for index, line in enumerate(part):
+        path = ("input", "transactionId") if whole else _entry_path(index, "accountId")
+        _refuse_not_open(found.accounts[line.account_id], path)
+
+    recorded_at = max(now, ledger.last_recorded_at)
+    effective_at = command.effective_at or recorded_at
+    refuse_closed(ledger, effective_at)
+    lines = [
+        (line.account_id, line.direction.opposite, Effect.POST, line.amount, _NOTHING)
+        for line in part
+    ]
+    try:
+        entries, changed = _carry(found.accounts, lines, 1, (), effective_at, recorded_at)
+    except Refusal as refusal:
+        if whole:
+            refusal.path = ("input", "transactionId")
+        raise
+    after = replace(ledger, last_sequence=ledger.last_sequence + 1, last_recorded_at=recorded_at)
+    transaction = Transaction(
+        organization_id=ledger.organization_id,
+        ledger_id=ledger.ledger_id,
+        transaction_id=command.reversal_id,
+        sequence=after.last_sequence,
+        status=TransactionStatus.POSTED,
+        description=command.description,
+        external_id=None,
+        metadata=command.metadata,
+        effective_at=effective_at,
+        created_at=recorded_at,
+        posted_at=recorded_at,
+        voided_at=None,
+        idempotency_key=command.idempotency_key,
+        reverses_sequence=original.sequence,
+    )
+    event = Event(
+        number=1,
+        kind=EventKind.POSTED,
+        idempotency_key=command.idempotency_key,
+        fingerprint=found.fingerprint,
+        description=None,
+        recorded_at=recorded_at,
+    )
+    return Recorded(transaction, event, entries, after, changed)
+
+
+def _update(book: Book, command: UpdateTransaction, now: datetime) -> Decision:
+    found = _find(book, command)
+    if isinstance(found, Replayed):
+        return found
+    transaction = found.hold.transaction
+    changes = {
+        name: {"before": before, "after": after}
+        for name, after in command.changes.items()
+        if (before := getattr(transaction, name)) != after
+    }
+    event = found.event(EventKind.UPDATED, now, command.idempotency_key, changes=changes)
+    return Recorded(
+        replace(transaction, **command.changes),
+        event,
+        (),
+        replace(found.ledger, last_recorded_at=event.recorded_at),
+        (),
+        found.hold.lines,
     )
 
 
+def _run_due(book: Book, command: RunDue, now: datetime) -> Decision:
+    organization_id = command.scope.organization_id
+    hold = book.holds.get((organization_id, command.transaction_id))
+    if hold is None:
+        return Replayed(command.transaction_id)
+    found = _found(book, hold, None)
+    transaction, moment = hold.transaction, max(now, found.ledger.last_recorded_at)
+    if transaction.due_at is None or transaction.due_at > moment:
+        return Replayed(command.transaction_id)
+    expires_at, posts_at = transaction.expires_at, transaction.posts_at
+    try:
+        if found.ledger.archived:
+            raise LedgerArchived
+        if expires_at is not None and expires_at <= moment:
+            event = found.event(EventKind.EXPIRED, now)
+            return _change_hold(found, event, {}, remaining(hold.lines), expires_at)
+        settled = remaining(hold.lines)
+        for account_id, _ in settled:
+            _refuse_not_open(found.accounts[account_id], ("input", "transactionId"))
+        return _change_hold(found, found.event(EventKind.MATURED, now), settled, {}, posts_at)
+    except Refusal as refusal:
+        return Postponed(_put_off(transaction, refusal, moment))
+
+
+def _put_off(transaction: Transaction, refusal: Refusal, now: datetime) -> Transaction:
+    """Try again in a minute, and after twice as long each time, but look at it when it expires."""
+    attempts = 1 if transaction.refused is None else transaction.refused.attempts + 1
+    due_at = now + min(FIRST_PAUSE * 2 ** min(attempts - 1, 10), LONGEST_PAUSE)
+    if transaction.expires_at is not None and transaction.expires_at > now:
+        due_at = min(due_at, transaction.expires_at)
+    refused = RefusedAttempt(refusal.code, refusal.message, now, attempts)
+    return replace(transaction, due_at=due_at, refused=refused)
+
+
 @dataclass(frozen=True, slots=True)
-class _FoundHold:
+class _Found:
     """A transaction with everything around it that a change of it needs."""
 
     hold: Hold
     ledger: Ledger
     accounts: Mapping[UUID, Account]
-    fingerprint: bytes
+    fingerprint: bytes | None
+
+    def event(
+        self,
+        kind: EventKind,
+        now: datetime,
+        idempotency_key: str | None = None,
+        *,
+        description: str | None = None,
+        changes: Metadata | None = None,
+    ) -> Event:
+        """The transaction's next event."""
+        return Event(
+            number=self.hold.events + 1,
+            kind=kind,
+            idempotency_key=idempotency_key,
+            fingerprint=self.fingerprint,
+            description=description,
+            recorded_at=max(now, self.ledger.last_recorded_at),
+            changes=changes,
+        )
 
 
-def _find_hold(book: Book, command: SettleTransaction | VoidTransaction) -> _FoundHold | Replayed:
+def _found(book: Book, hold: Hold, fingerprint: bytes | None) -> _Found:
+    organization_id, ledger_id = hold.transaction.organization_id, hold.transaction.ledger_id
+    accounts = {
+        line.account_id: book.accounts[organization_id, line.account_id] for line in hold.lines
+    }
+    return _Found(hold, book.ledgers[organization_id, ledger_id], accounts, fingerprint)
+
+
+def _find(book: Book, command: Change) -> _Found | Replayed:
     organization_id = command.scope.organization_id
     hold = book.holds.get((organization_id, command.transaction_id))
     if hold is None:
@@ -264,19 +462,49 @@ def _find_hold(book: Book, command: SettleTransaction | VoidTransaction) -> _Fou
         return used
     if ledger.archived:
         raise LedgerArchived(path=("input", "transactionId"))
-    accounts = {
-        line.account_id: book.accounts[organization_id, line.account_id] for line in hold.lines
-    }
-    return _FoundHold(hold, ledger, accounts, fingerprint)
+    return _found(book, hold, fingerprint)
 
 
-def _refuse_beside_hold(lines: Sequence[SettleLine], accounts: Mapping[UUID, Account]) -> None:
+def _refuse_beside(lines: Sequence[SettleLine], accounts: Mapping[UUID, Account]) -> None:
     for index, line in enumerate(lines):
         if line.account_id not in accounts:
             raise AccountNotFound(
                 message="The transaction has no entry on this account.",
                 path=_entry_path(index, "accountId"),
             )
+
+
+def _refuse_expired(transaction: Transaction, now: datetime) -> None:
+    """From its time on a hold is not settled, whether it was released by then or not.
+
+    So one that ended at that time or later ended unsettled, and the answer does not depend on when
+    the server came round to it.
+    """
+    ended_at = transaction.posted_at or transaction.voided_at or now
+    if transaction.expires_at is not None and ended_at >= transaction.expires_at:
+        raise HoldExpired(
+            message=f"The hold expired at {transaction.expires_at.isoformat()}.",
+            transaction_id=transaction.transaction_id,
+            expires_at=transaction.expires_at,
+        )
+
+
+def _refuse_not_reversible(transaction: Transaction, left: Mapping[Side, int]) -> None:
+    status = transaction.status
+    if status is not TransactionStatus.POSTED:
+        reason, message = "not_posted", f"It is {status.value}; only what is posted is reversed."
+    elif transaction.reverses_sequence is not None:
+        reason, message = "is_reversal", "It is itself a reversal; post what you mean instead."
+    elif not left:
+        reason, message = "fully_reversed", "All of it has been reversed."
+    else:
+        return
+    raise TransactionNotReversible(
+        message=message,
+        transaction_id=transaction.transaction_id,
+        transaction_status=status.value,
+        reason=reason,
+    )
 
 
 def _refuse_not_pending(hold: Hold) -> None:
@@ -290,57 +518,56 @@ def _refuse_not_pending(hold: Hold) -> None:
         )
 
 
-def _settled_part(
+def _part(
     lines: Sequence[SettleLine],
     accounts: Mapping[UUID, Account],
-    left: Mapping[_Side, int],
-) -> Mapping[_Side, int]:
-    """The amounts asked for by side of account, none beyond what is left of the hold there."""
+    left: Mapping[Side, int],
+    beyond: type[SettlementExceedsHold | ReversalExceedsTransaction],
+) -> Mapping[Side, int]:
+    """The amounts asked for by side of account, none beyond what is left there."""
     _refuse_unbalanced((accounts[line.account_id], line.direction, line.amount) for line in lines)
-    settled: dict[_Side, int] = {}
+    asked: dict[Side, int] = {}
     for index, line in enumerate(lines):
         side = (line.account_id, line.direction)
-        settled[side] = settled.get(side, 0) + line.amount
-        if settled[side] > left.get(side, 0):
-            raise SettlementExceedsHold(
-                message="The hold has less left on this side of the account.",
+        asked[side] = asked.get(side, 0) + line.amount
+        if asked[side] > left.get(side, 0):
+            raise beyond(
+                message=f"Only {left.get(side, 0)} is left on this side of the account.",
                 path=_entry_path(index, "amount"),
                 account_id=line.account_id,
                 direction=line.direction,
                 remaining=left.get(side, 0),
-                requested=settled[side],
+                requested=asked[side],
             )
-    return settled
+    return asked
 
 
 def _change_hold(
-    found: _FoundHold,
-    kind: EventKind,
-    idempotency_key: str,
-    description: str | None,
-    settled: Mapping[_Side, int],
-    released: Mapping[_Side, int],
-    now: datetime,
+    found: _Found,
+    event: Event,
+    settled: Mapping[Side, int],
+    released: Mapping[Side, int],
+    due_at: datetime | None = None,
 ) -> Recorded:
-    """Settle and release parts of a hold; with nothing left it is POSTED, or else VOIDED."""
-    hold, ledger = found.hold, found.ledger
-    recorded_at = max(now, ledger.last_recorded_at)
-    event = Event(
-        number=hold.events + 1,
-        kind=kind,
-        idempotency_key=idempotency_key,
-        fingerprint=found.fingerprint,
-        description=description,
-        recorded_at=recorded_at,
-    )
+    """Settle and release parts of a hold; with nothing left it is POSTED, or else VOIDED.
+
+    `due_at` is when this was to happen by itself.
+    """
+    hold, recorded_at = found.hold, event.recorded_at
     lines = [
         (account_id, direction, effect, amount, _NOTHING)
         for effect, part in ((Effect.SETTLE, settled), (Effect.RELEASE, released))
         for (account_id, direction), amount in part.items()
     ]
-    # What undoes a hold cannot have happened before the hold itself did. Nor can it meet a closed
-    # period, for those are over when they are closed, and recorded time does not run backwards.
-    effective_at = max(recorded_at, hold.transaction.effective_at)
+    refused = hold.transaction.refused
+    if due_at is None or (refused is not None and refused.refused_at >= due_at):
+        effective_at = recorded_at
+    else:
+        effective_at = due_at
+    # What undoes a hold cannot have happened before the hold itself did. Nor can what a client asks
+    # for meet a closed period: those are over, and recorded time does not run backwards.
+    effective_at = max(effective_at, hold.transaction.effective_at)
+    refuse_closed(found.ledger, effective_at)
     created_at = hold.transaction.created_at
     entries, changed = _carry(
         found.accounts, lines, event.number, hold.lines, effective_at, created_at
@@ -349,7 +576,7 @@ def _change_hold(
         _after_change(hold, entries, recorded_at),
         event,
         entries,
-        replace(ledger, last_recorded_at=recorded_at),
+        replace(found.ledger, last_recorded_at=recorded_at),
         changed,
         hold.lines,
     )
@@ -359,9 +586,14 @@ def _after_change(hold: Hold, entries: Iterable[Entry], recorded_at: datetime) -
     lines = [*hold.lines, *map(_past, entries)]
     if remaining(lines):
         return hold.transaction
+    ended = replace(hold.transaction, due_at=None)
     if any(line.effect is Effect.SETTLE for line in lines):
-        return replace(hold.transaction, status=TransactionStatus.POSTED, posted_at=recorded_at)
-    return replace(hold.transaction, status=TransactionStatus.VOIDED, voided_at=recorded_at)
+        return replace(ended, status=TransactionStatus.POSTED, posted_at=recorded_at)
+    return replace(ended, status=TransactionStatus.VOIDED, voided_at=recorded_at)
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((moment for moment in (one, other) if moment is not None), default=None)
 
 
 def _visible_ledger(book: Book, scope: Scope, ledger_id: UUID) -> Ledger | None:

@@ -149,6 +149,16 @@ class PeriodClosed(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class HoldExpired(Refusal):
+    """A hold is not settled at or after the moment at which it expires (UTC)."""
+
+    code = "HOLD_EXPIRED"
+    path: Path = ("input", "transactionId")
+    transaction_id: UUID
+    expires_at: datetime
+
+
+@dataclass(eq=False, kw_only=True)
 class TransactionNotPending(Refusal):
     """Only a pending transaction can be settled or voided."""
 
@@ -156,6 +166,17 @@ class TransactionNotPending(Refusal):
     path: Path = ("input", "transactionId")
     transaction_id: UUID
     transaction_status: str
+
+
+@dataclass(eq=False, kw_only=True)
+class TransactionNotReversible(Refusal):
+    """There is nothing to reverse: why, as `not_posted`, `is_reversal` or `fully_reversed`."""
+
+    code = "TRANSACTION_NOT_REVERSIBLE"
+    path: Path = ("input", "transactionId")
+    transaction_id: UUID
+    transaction_status: str
+    reason: str
 
 
 @dataclass(eq=False, kw_only=True)
@@ -175,6 +196,18 @@ class SettlementExceedsHold(Refusal):
     """More is to be settled on an account than the hold has left there (minor units)."""
 
     code = "SETTLEMENT_EXCEEDS_HOLD"
+    path: Path = ("input", "entries")
+    account_id: UUID
+    direction: Direction
+    remaining: int
+    requested: int
+
+
+@dataclass(eq=False, kw_only=True)
+class ReversalExceedsTransaction(Refusal):
+    """More is to be reversed on an account than the transaction has left there (minor units)."""
+
+    code = "REVERSAL_EXCEEDS_TRANSACTION"
     path: Path = ("input", "entries")
     account_id: UUID
     direction: Direction
@@ -297,9 +330,12 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     PeriodClosed,
     AccountNotFound,
     NormalBalancesDiffer,
+    HoldExpired,
     TransactionNotPending,
+    TransactionNotReversible,
     EntriesUnbalanced,
     SettlementExceedsHold,
+    ReversalExceedsTransaction,
     ExternalIdTaken,
     AccountNotOpen,
     AccountNotEmpty,

@@ -1,19 +1,21 @@
 """Transactions, their entries, and the events that made them: what was recorded.
 
-A transaction is the sum of its events. The first one creates it, posted or pending; each later one
-(a settlement, a void) appends entries that undo part of what is pending. Every accepted command is
-exactly one event and carries that command's idempotency key, so history and idempotency are one
-and the same fact.
+A transaction is the sum of its events. The first one creates it, posted or pending; later ones (a
+settlement, a void, an expiry) append entries that undo part of what is pending, or correct its
+labels. Every accepted command is exactly one event and carries that command's idempotency key, so
+history and idempotency are one and the same fact. What the server does by itself when a hold falls
+due is an event without a key.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 from app.ledger.balances import Balances, Direction, Effect
-from app.ledger.commands import Metadata
+from app.ledger.commands import HoldReason, Metadata
 
 
 class TransactionStatus(Enum):
@@ -25,12 +27,19 @@ class TransactionStatus(Enum):
 
 
 class EventKind(Enum):
-    """POSTED and HELD create a transaction; SETTLED and VOIDED change a held one."""
+    """POSTED and HELD create a transaction; SETTLED and VOIDED change a held one.
+
+    MATURED and EXPIRED do the same by themselves, when the hold's time has come. UPDATED corrects
+    labels and moves no money.
+    """
 
     POSTED = "posted"
     HELD = "held"
     SETTLED = "settled"
     VOIDED = "voided"
+    MATURED = "matured"
+    EXPIRED = "expired"
+    UPDATED = "updated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +63,38 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One accepted command. `number` counts the events of its transaction from 1."""
+    """One accepted command. `number` counts the events of its transaction from 1.
+
+    Without key and fingerprint it is the server's own. `changes` has, of each label that was
+    corrected, its value before and after.
+    """
 
     number: int
     kind: EventKind
-    idempotency_key: str
-    fingerprint: bytes
+    idempotency_key: str | None
+    fingerprint: bytes | None
     description: str | None
     recorded_at: datetime
+    changes: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedAttempt:
+    """The last time that a hold was to settle by itself and a rule refused it; which try it was."""
+
+    code: str
+    message: str
+    refused_at: datetime
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A transaction's state after its latest event. `sequence` counts those of its ledger."""
+    """A transaction's state after its latest event. `sequence` counts those of its ledger.
+
+    `due_at` is when the server has something to do about it next; None when it never has.
+    `reverses_sequence` is the transaction that this one reverses.
+    """
 
     organization_id: UUID
     ledger_id: UUID
@@ -81,6 +109,12 @@ class Transaction:
     posted_at: datetime | None
     voided_at: datetime | None
     idempotency_key: str
+    reason: HoldReason | None = None
+    posts_at: datetime | None = None
+    expires_at: datetime | None = None
+    due_at: datetime | None = None
+    refused: RefusedAttempt | None = None
+    reverses_sequence: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +129,7 @@ class PastLine:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A transaction that somebody wants to settle or void, with all its lines so far."""
+    """A transaction that somebody wants to change or reverse, with all its lines so far."""
 
     transaction: Transaction
     events: int
@@ -110,11 +144,27 @@ class Used:
     transaction_id: UUID
 
 
-def remaining(lines: Iterable[PastLine]) -> Mapping[tuple[UUID, Direction], int]:
+Side = tuple[UUID, Direction]
+"""One side of one account."""
+
+
+def remaining(lines: Iterable[PastLine]) -> Mapping[Side, int]:
     """What is still pending on each side of each account, in the order of the hold's entries."""
-    left: dict[tuple[UUID, Direction], int] = {}
+    left: dict[Side, int] = {}
     for line in lines:
         side = (line.account_id, line.direction)
         sign = 1 if line.effect is Effect.HOLD else -1
         left[side] = left.get(side, 0) + sign * line.amount
     return {side: amount for side, amount in left.items() if amount}
+
+
+def reversible(lines: Iterable[PastLine], reversed_: Mapping[Side, int]) -> Mapping[Side, int]:
+    """What was posted on each side of each account less what reversals have undone of it."""
+    left: dict[Side, int] = {}
+    for line in lines:
+        if line.effect in (Effect.POST, Effect.SETTLE):
+            side = (line.account_id, line.direction)
+            left[side] = left.get(side, 0) + line.amount
+    return {
+        side: rest for side, amount in left.items() if (rest := amount - reversed_.get(side, 0))
+    }

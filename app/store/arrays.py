@@ -33,8 +33,12 @@ def json(value: Any) -> str:
     return "NULL" if value is None else text(orjson.dumps(value).decode())
 
 
-def binary(value: bytes) -> str:
-    return f'"\\\\x{value.hex()}"'
+def optional_number(value: int | None) -> str:
+    return "NULL" if value is None else str(value)
+
+
+def binary(value: bytes | None) -> str:
+    return "NULL" if value is None else f'"\\\\x{value.hex()}"'
 
 
 def moment(value: datetime | None) -> str:

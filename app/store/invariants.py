@@ -514,14 +514,22 @@ TRANSACTION_LINES = Pass(
     title="entries by transaction",
     rows="""
         SELECT e.*, t.sequence IS NULL AS astray, t.effective_at AS transaction_effective_at,
-            v.number IS NULL AS uncaused, v.recorded_at AS event_recorded_at
+            v.number IS NULL AS uncaused, v.recorded_at AS event_recorded_at,
+            CASE WHEN v.number IS NOT NULL THEN greatest(t.effective_at, CASE
+                WHEN e.event = 1 THEN t.effective_at
+                WHEN v.kind = 'matured' AND (t.refused_at >= t.posts_at) IS NOT TRUE THEN t.posts_at
+                WHEN v.kind = 'expired' AND (t.refused_at >= t.expires_at) IS NOT TRUE
+                    THEN t.expires_at
+                ELSE v.recorded_at
+            END) END AS due_effective_at
         FROM (
             SELECT organization_id, ledger_id, transaction_sequence, line, event, effective_at,
                 recorded_at, lag(line, 1, 0) OVER line AS before,
                 lag(event, 1, 0) OVER line AS event_before
             FROM entries
             WINDOW line AS (
-                PARTITION BY organization_id, ledger_id, transaction_sequence ORDER BY line
+                PARTITION BY organization_id, ledger_id, transaction_sequence
+                ORDER BY line, event DESC
             )
         ) e
         LEFT JOIN transactions t ON t.organization_id = e.organization_id
@@ -554,9 +562,7 @@ TRANSACTION_LINES = Pass(
         Check(
             4,
             "EFFECTIVE_TIME_NOT_OF_TRANSACTION",
-            "effective_at <> CASE WHEN event = 1 THEN transaction_effective_at"
-            " WHEN event_recorded_at < transaction_effective_at THEN transaction_effective_at"
-            " ELSE event_recorded_at END",
+            "effective_at <> due_effective_at",
             "concat('effective at ', effective_at, ', its transaction at ',"
             " transaction_effective_at, ', its event at ', event_recorded_at)",
         ),
@@ -611,12 +617,15 @@ HOLD_SIDES = Pass(
 EVENTS = Pass(
     title="events",
     rows="""
-        SELECT v.*, t.sequence IS NULL AS astray, t.created_at,
+        SELECT v.*, t.sequence IS NULL AS astray, t.created_at, t.expires_at, t.posts_at,
             coalesce(e.entries, 0) AS entries, e.effects
         FROM (
-            SELECT *, lag(number, 1, 0) OVER past AS before, lag(kind) OVER past AS kind_before,
+            SELECT *, lag(number, 1, 0) OVER past AS before,
                 lag(recorded_at) OVER past AS recorded_before,
-                count(*) OVER (
+                max(kind) FILTER (WHERE kind IN ('posted', 'voided', 'expired', 'matured')) OVER (
+                    past ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS ended,
+                count(idempotency_key) OVER (
                     PARTITION BY organization_id, ledger_id, idempotency_key COLLATE "C"
                 ) AS namesakes
             FROM transaction_events
@@ -647,28 +656,50 @@ EVENTS = Pass(
         Check(
             4,
             "EVENT_ENTRIES_TOO_FEW",
-            "entries < 2",
+            "entries < 2 AND kind <> 'updated'",
             "concat('entries of it: ', entries, '; at least 2 are needed')",
         ),
         Check(
             5,
             "EVENT_KIND_WRONG",
-            "kind NOT IN ('posted', 'held', 'settled', 'voided')"
+            "kind NOT IN ('posted', 'held', 'settled', 'voided', 'matured', 'expired', 'updated')"
             " OR (number = 1) <> (kind IN ('posted', 'held'))",
             "concat('it is ', kind)",
         ),
         Check(
             5,
+            "EVENT_KEY_WRONG",
+            "(idempotency_key IS NULL) <> (kind IN ('matured', 'expired'))",
+            "concat('it is ', kind, ', its key is ', coalesce(idempotency_key, 'missing'))",
+        ),
+        Check(
+            5,
             "EVENT_AFTER_END",
-            "kind_before IN ('posted', 'voided')",
-            "concat('it is ', kind, ', after event ', before, ' which was ', kind_before)",
+            "kind <> 'updated' AND ended IS NOT NULL",
+            "concat('it is ', kind, ', after one that was ', ended)",
+        ),
+        Check(
+            5,
+            "SETTLED_AFTER_EXPIRY",
+            "kind IN ('settled', 'matured') AND recorded_at >= expires_at",
+            "concat('it is ', kind, ' at ', recorded_at, ', the hold expired at ', expires_at)",
+        ),
+        Check(
+            5,
+            "DONE_BEFORE_IT_WAS_DUE",
+            "(kind = 'matured' AND (recorded_at >= posts_at) IS NOT TRUE)"
+            " OR (kind = 'expired' AND (recorded_at >= expires_at) IS NOT TRUE)",
+            "concat('it is ', kind, ' at ', recorded_at, ', to post at ',"
+            " coalesce(posts_at::text, 'no time'), ', to expire at ',"
+            " coalesce(expires_at::text, 'no time'))",
         ),
         Check(
             5,
             "EVENT_EFFECTS_WRONG",
             "NOT CASE kind WHEN 'posted' THEN effects = 'post' WHEN 'held' THEN effects = 'hold'"
             " WHEN 'settled' THEN effects IN ('settle', 'release, settle')"
-            " WHEN 'voided' THEN effects = 'release' END",
+            " WHEN 'matured' THEN effects = 'settle' WHEN 'updated' THEN effects IS NULL"
+            " WHEN 'voided' THEN effects = 'release' WHEN 'expired' THEN effects = 'release' END",
             "concat('it is ', kind, ', its entries are ', effects)",
         ),
         Check(
@@ -697,6 +728,7 @@ TRANSACTIONS = Pass(
     rows=f"""
         SELECT t.*, l.ledger_id IS NULL AS homeless, v.number IS NULL AS uncaused, v.latest,
             coalesce(v.voided, false) AS void, coalesce(e.entries, 0) AS entries,
+            r.status AS reversed_status, r.reverses_sequence AS reversed_reverses,
             o.sequence IS NOT NULL AS left_open,
             CASE WHEN o.sequence IS NOT NULL THEN 'pending' WHEN e.done THEN 'posted'
                 ELSE 'voided' END AS reached
@@ -713,8 +745,9 @@ TRANSACTIONS = Pass(
         LEFT JOIN ledgers l ON l.organization_id = t.organization_id AND l.ledger_id = t.ledger_id
         LEFT JOIN (
             SELECT organization_id, ledger_id, transaction_sequence AS sequence,
-                max(number) AS number, max(recorded_at) AS latest,
-                bool_or(kind = 'voided') AS voided
+                max(number) AS number,
+                max(recorded_at) FILTER (WHERE kind <> 'updated') AS latest,
+                bool_or(kind IN ('voided', 'expired')) AS voided
             FROM transaction_events GROUP BY 1, 2, 3
         ) v ON v.organization_id = t.organization_id AND v.ledger_id = t.ledger_id
             AND v.sequence = t.sequence
@@ -732,6 +765,11 @@ TRANSACTIONS = Pass(
             HAVING sum({_ON_PENDING} * amount) <> 0
         ) o ON o.organization_id = t.organization_id AND o.ledger_id = t.ledger_id
             AND o.sequence = t.sequence
+        LEFT JOIN (
+            SELECT DISTINCT organization_id, ledger_id, sequence, status, reverses_sequence
+            FROM transactions
+        ) r ON r.organization_id = t.organization_id AND r.ledger_id = t.ledger_id
+            AND r.sequence = t.reverses_sequence
     """,  # noqa: S608  the steps are ours
     subject="concat('transaction ', sequence)",
     checks=(
@@ -787,6 +825,106 @@ TRANSACTIONS = Pass(
             "VOID_INCOMPLETE",
             "void AND left_open",
             "'it was voided and something is left pending'",
+        ),
+        Check(
+            5,
+            "DUE_THOUGH_DONE",
+            "due_at IS NOT NULL AND status <> 'pending'",
+            "concat('it is ', status, ', and due at ', due_at)",
+        ),
+        Check(
+            5,
+            "NEVER_DUE",
+            "status = 'pending' AND CASE WHEN refused_at IS NULL"
+            " THEN due_at IS DISTINCT FROM least(posts_at, expires_at) ELSE due_at IS NULL END",
+            "concat('it is due at ', coalesce(due_at::text, 'no time'), ', to post at ',"
+            " coalesce(posts_at::text, 'no time'), ', to expire at ',"
+            " coalesce(expires_at::text, 'no time'), ', refused at ',"
+            " coalesce(refused_at::text, 'no time'))",
+        ),
+        Check(
+            5,
+            "REVERSAL_OF_WHAT_CANNOT_BE",
+            "reverses_sequence IS NOT NULL"
+            " AND (reversed_status = 'posted' AND reversed_reverses IS NULL"
+            " AND reverses_sequence < sequence) IS NOT TRUE",
+            "concat('it reverses transaction ', reverses_sequence, ', which is ',"
+            " coalesce(reversed_status, 'missing'),"
+            " CASE WHEN reversed_reverses IS NOT NULL THEN ' and itself a reversal' END)",
+        ),
+    ),
+)
+
+REVERSED_SIDES = Pass(
+    title="reversals by side of account",
+    rows=f"""
+        SELECT organization_id, ledger_id, transaction_sequence, account_id, direction,
+            coalesce(sum(amount) FILTER (WHERE NOT turned), 0) AS posted,
+            coalesce(sum(amount) FILTER (WHERE turned), 0) AS reversed
+        FROM (
+            SELECT e.organization_id, e.ledger_id, e.account_id, e.direction, e.amount,
+                e.transaction_sequence, false AS turned
+            FROM entries e
+            WHERE {_ON_POSTED} = 1
+            UNION ALL
+            SELECT e.organization_id, e.ledger_id, e.account_id,
+                CASE e.direction WHEN 'debit' THEN 'credit' ELSE 'debit' END, e.amount,
+                t.reverses_sequence, true
+            FROM entries e
+            JOIN transactions t ON t.organization_id = e.organization_id
+                AND t.ledger_id = e.ledger_id AND t.sequence = e.transaction_sequence
+            WHERE t.reverses_sequence IS NOT NULL
+        ) sides
+        GROUP BY 1, 2, 3, 4, 5
+    """,  # noqa: S608  the steps are ours
+    subject="concat('transaction ', transaction_sequence)",
+    checks=(
+        Check(
+            5,
+            "REVERSED_BEYOND_AMOUNT",
+            "reversed > posted",
+            "concat('of the ', direction, ' of ', posted, ' on account ', account_id, ', ',"
+            " reversed, ' was reversed')",
+        ),
+    ),
+)
+
+CORRECTIONS = Pass(
+    title="corrections",
+    rows="""
+        SELECT v.*, CASE v.label WHEN 'description' THEN to_jsonb(t.description) ELSE t.metadata END
+            AS kept
+        FROM (
+            SELECT c.*, coalesce(after, 'null'::jsonb) AS became,
+                lag(coalesce(after, 'null'::jsonb)) OVER past AS became_before,
+                lead(number) OVER past IS NULL AS last
+            FROM (
+                SELECT organization_id, ledger_id, transaction_sequence, number, label.key AS label,
+                    label.value -> 'before' AS before, label.value -> 'after' AS after
+                FROM transaction_events, jsonb_each(changes) label
+                WHERE kind = 'updated'
+            ) c
+            WINDOW past AS (
+                PARTITION BY organization_id, ledger_id, transaction_sequence, label
+                ORDER BY number
+            )
+        ) v
+        JOIN transactions t ON t.organization_id = v.organization_id
+            AND t.ledger_id = v.ledger_id AND t.sequence = v.transaction_sequence
+    """,
+    subject="concat('event ', transaction_sequence, '/', number)",
+    checks=(
+        Check(
+            7,
+            "CORRECTION_NOT_KEPT",
+            "last AND became <> coalesce(kept, 'null'::jsonb)",
+            "concat('the ', label, ' became ', became, ' and is ', coalesce(kept, 'null'::jsonb))",
+        ),
+        Check(
+            7,
+            "CORRECTIONS_BROKEN",
+            "before <> became_before",
+            "concat('the ', label, ' was ', before, ', and had become ', became_before)",
         ),
     ),
 )
@@ -863,6 +1001,8 @@ PASSES: tuple[Pass, ...] = (
     EVENTS,
     EVENT_CURRENCIES,
     HOLD_SIDES,
+    REVERSED_SIDES,
+    CORRECTIONS,
     TRANSACTION_LINES,
     ACCOUNT_LINES,
     VELOCITY_LIMITS,

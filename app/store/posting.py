@@ -23,19 +23,54 @@ Writes are set-based: one INSERT a table from arrays, one UPDATE each of account
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import product, starmap
 from typing import Any
 from uuid import UUID
 
 from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode
 from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.book import Book, OfOrganization
-from app.ledger.commands import Command, PostTransaction
-from app.ledger.posting import Decision, Recorded, decide, decide_together, record
+from app.ledger.commands import (
+    HoldReason,
+    PostTransaction,
+    ReverseTransaction,
+    RunDue,
+    Task,
+)
+from app.ledger.posting import (
+    Decision,
+    Postponed,
+    Recorded,
+    Replayed,
+    decide,
+    decide_together,
+    record,
+)
 from app.ledger.refusals import Refusal
 from app.ledger.templates import PostFromTemplate
-from app.ledger.transactions import Hold, PastLine, Transaction, TransactionStatus, Used
+from app.ledger.transactions import (
+    EventKind,
+    Hold,
+    PastLine,
+    RefusedAttempt,
+    Side,
+    Transaction,
+    TransactionStatus,
+    Used,
+)
 from app.store import velocities
-from app.store.arrays import array, arrays, binary, json, moment, number, text, uuid, word
+from app.store.arrays import (
+    array,
+    arrays,
+    binary,
+    json,
+    moment,
+    number,
+    optional_number,
+    text,
+    uuid,
+    word,
+)
 from app.store.database import Row
 from app.store.pipeline import Pipeline, Statement, numbered
 from app.store.templates import uses
@@ -48,7 +83,7 @@ Answer = list[Decision] | Refusal
 class Group:
     """Commands that are accepted all or none; a single command is a group of one."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[Task, ...]
 
     @property
     def entries(self) -> int:
@@ -84,7 +119,7 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         for group, answer in zip(groups, answers, strict=True)
         if not isinstance(answer, Refusal) and not group.dry_run
         for decision in answer
-        if isinstance(decision, Recorded)
+        if not isinstance(decision, Replayed)
     ]
     if written:
         await pipeline.run(*_write(book, written), *uses(_made(groups, answers)), COMMIT)
@@ -170,7 +205,7 @@ LOCKS: dict[bool, tuple[str, str]] = {
         LOCK_ACCOUNTS.format(wanted=WANTED + ACCOUNTS_OF_HOLDS),
     ),
 }
-"""Whether the batch settles or voids holds: the two locking statements, in order."""
+"""Whether the batch changes transactions that are there: the two locking statements, in order."""
 
 READ_CLOCK_AND_KEYS = """
     SELECT clock_timestamp(), used.* FROM (SELECT) AS always LEFT JOIN (
@@ -212,7 +247,8 @@ READ_EXTERNAL_IDS = """
 READ_HOLDS = """
     SELECT DISTINCT t.organization_id, t.ledger_id, t.transaction_id, t.sequence, t.status,
         t.description, t.external_id, t.metadata, t.effective_at, t.created_at, t.posted_at,
-        t.voided_at, first.idempotency_key,
+        t.voided_at, first.idempotency_key, t.reason, t.posts_at, t.expires_at, t.due_at,
+        t.reverses_sequence, t.refusal_code, t.refusal_message, t.refused_at, t.due_attempts,
         (SELECT max(number) FROM transaction_events v WHERE v.organization_id = t.organization_id
             AND v.ledger_id = t.ledger_id AND v.transaction_sequence = t.sequence)
     FROM unnest($1::uuid[], $2::uuid[]) AS h (organization_id, id)
@@ -232,8 +268,20 @@ READ_LINES = """
     ORDER BY t.organization_id, t.transaction_id, e.line
 """
 
+READ_REVERSED = """
+    SELECT t.organization_id, t.ledger_id, t.sequence, e.account_id, e.direction, sum(e.amount)
+    FROM (SELECT DISTINCT * FROM unnest($1::uuid[], $2::uuid[])) AS wanted (organization_id, id)
+    JOIN transactions t ON t.organization_id = wanted.organization_id
+        AND t.transaction_id = wanted.id
+    JOIN transactions r ON r.organization_id = t.organization_id AND r.ledger_id = t.ledger_id
+        AND r.reverses_sequence = t.sequence
+    JOIN entries e ON e.organization_id = r.organization_id AND e.ledger_id = r.ledger_id
+        AND e.transaction_sequence = r.sequence
+    GROUP BY t.organization_id, t.ledger_id, t.sequence, e.account_id, e.direction
+"""
 
-def _reads(commands: Sequence[Command]) -> dict[str, Statement]:
+
+def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
     """The statements that lock and read, in order, by what they find."""
     posts = [command for command in commands if isinstance(command, PostTransaction)]
     changes = [command for command in commands if not isinstance(command, PostTransaction)]
@@ -253,7 +301,17 @@ def _reads(commands: Sequence[Command]) -> dict[str, Statement]:
         reads["lines"] = (READ_LINES, holds)
         ledgers += holds
         accounts += holds
-        keys += [*holds, array(text, (c.idempotency_key for c in changes))]
+        keys += [
+            *holds,
+            array(text, (None if isinstance(c, RunDue) else c.idempotency_key for c in changes)),
+        ]
+    reversals = [
+        (c.scope.organization_id, c.transaction_id)
+        for c in changes
+        if isinstance(c, ReverseTransaction)
+    ]
+    if reversals:
+        reads["reversed"] = (READ_REVERSED, arrays((uuid, uuid), reversals))
     named = [(c.scope.organization_id, c.ledger_id, c.external_id) for c in posts if c.external_id]
     if named:
         reads["external_ids"] = (READ_EXTERNAL_IDS, arrays((uuid, uuid, text), named))
@@ -307,13 +365,36 @@ def _book(
             PastLine(account_id, Direction(direction), Effect(effect), amount)
         )
     for *columns, events in found.get("holds", ()):
-        transaction = Transaction(*columns)
-        transaction = replace(transaction, status=TransactionStatus(transaction.status))
+        transaction = _transaction(*columns)
         identity = (transaction.organization_id, transaction.transaction_id)
         book.holds[identity] = Hold(transaction, events, tuple(lines[identity]))
+    undone: dict[tuple[UUID, UUID, int], dict[Side, int]] = {}
+    for organization_id, ledger_id, sequence, account_id, direction, amount in found.get(
+        "reversed", ()
+    ):
+        side = (account_id, Direction(direction).opposite)
+        undone.setdefault((organization_id, ledger_id, sequence), {})[side] = amount
+    book.reversed.update(undone)
     clock = found["clock_and_keys"][0][0]
     latest = max((ledger.last_recorded_at for ledger in book.ledgers.values()), default=clock)
     return book, max(clock, latest + timedelta(microseconds=1)), velocity_limited
+
+
+def _transaction(*columns: Any) -> Transaction:
+    """A row of READ_HOLDS as a transaction."""
+    first, (reason, posts_at, expires_at, due_at, reverses_sequence) = columns[:13], columns[13:18]
+    code, message, refused_at, attempts = columns[18:]
+    transaction = Transaction(*first)
+    return replace(
+        transaction,
+        status=TransactionStatus(transaction.status),
+        reason=None if reason is None else HoldReason(reason),
+        posts_at=posts_at,
+        expires_at=expires_at,
+        due_at=due_at,
+        refused=None if code is None else RefusedAttempt(code, message, refused_at, attempts),
+        reverses_sequence=reverses_sequence,
+    )
 
 
 # ---- write ---------------------------------------------------------------------------------------
@@ -321,15 +402,16 @@ def _book(
 WRITE = """
     WITH created AS (
         INSERT INTO transactions (organization_id, transaction_id, ledger_id, sequence, status,
-            description, external_id, metadata, effective_at, created_at, posted_at, voided_at)
+            description, external_id, metadata, effective_at, created_at, posted_at, voided_at
+            {terms})
         SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::int8[], %s::text[],
             %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[],
-            %s::timestamptz[], %s::timestamptz[])
+            %s::timestamptz[], %s::timestamptz[] {terms_given})
     ), {changed} events AS (
         INSERT INTO transaction_events (organization_id, ledger_id, transaction_sequence, number,
-            kind, idempotency_key, fingerprint, description, recorded_at)
+            kind, idempotency_key, fingerprint, description, recorded_at {changes})
         SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::int4[], %s::text[], %s::text[],
-            %s::bytea[], %s::text[], %s::timestamptz[])
+            %s::bytea[], %s::text[], %s::timestamptz[] {changes_given})
     ), lines AS (
         INSERT INTO entries (organization_id, account_id, sequence, ledger_id, transaction_sequence,
             effective_at, recorded_at, line, event, direction, effect, amount, posted_debits,
@@ -356,24 +438,75 @@ WRITE = """
 CHANGE_TRANSACTIONS = """
     changed AS (
         UPDATE transactions t
-        SET status = c.status, posted_at = c.posted_at, voided_at = c.voided_at
-        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-            AS c (organization_id, transaction_id, status, posted_at, voided_at)
+        SET status = c.status, posted_at = c.posted_at, voided_at = c.voided_at, due_at = c.due_at
+        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[],
+            %s::timestamptz[])
+            AS c (organization_id, transaction_id, status, posted_at, voided_at, due_at)
         WHERE t.organization_id = c.organization_id AND t.transaction_id = c.transaction_id
     ),
 """
 
-WRITES: dict[bool, str] = {
-    False: numbered(WRITE.format(changed="")),
-    True: numbered(WRITE.format(changed=CHANGE_TRANSACTIONS)),
+REVISE_TRANSACTIONS = """
+    changed AS (
+        UPDATE transactions t
+        SET status = c.status, posted_at = c.posted_at, voided_at = c.voided_at, due_at = c.due_at,
+            description = c.description, metadata = c.metadata, due_attempts = c.due_attempts,
+            refusal_code = c.refusal_code, refusal_message = c.refusal_message,
+            refused_at = c.refused_at
+        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[],
+            %s::timestamptz[], %s::text[], %s::jsonb[], %s::int4[], %s::text[], %s::text[],
+            %s::timestamptz[])
+            AS c (organization_id, transaction_id, status, posted_at, voided_at, due_at,
+                description, metadata, due_attempts, refusal_code, refusal_message, refused_at)
+        WHERE t.organization_id = c.organization_id AND t.transaction_id = c.transaction_id
+    ),
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a batch has beside plain postings; plain ones should not pay for the rest.
+
+    terms    reasons and times of new holds, or reversals
+    changed  transactions of earlier batches that are settled, released or revised
+    revised  corrections of labels, or refusals of what was due
+    """
+
+    terms: bool
+    changed: bool
+    revised: bool
+
+    def statement(self) -> str:
+        """The one statement that writes it all."""
+        changed = REVISE_TRANSACTIONS if self.revised else CHANGE_TRANSACTIONS
+        return numbered(
+            WRITE.format(
+                terms=", reason, posts_at, expires_at, due_at, reverses_sequence"
+                if self.terms
+                else "",
+                terms_given=", %s::text[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],"
+                " %s::int8[]"
+                if self.terms
+                else "",
+                changed=changed if self.changed else "",
+                changes=", changes" if self.revised else "",
+                changes_given=", %s::jsonb[]" if self.revised else "",
+            )
+        )
+
+
+WRITES: dict[Shape, str] = {
+    shape: shape.statement() for shape in starmap(Shape, product((False, True), repeat=3))
 }
-"""Whether transactions of earlier batches change. One made in this batch is written as it ends."""
+"""A transaction made in this batch is inserted as it ends."""
 
 TRANSACTION = (
     *(uuid, uuid, uuid, number, word, text, text, json),
     *(moment, moment, moment, moment),
 )
-CHANGED_TRANSACTION = (uuid, uuid, word, moment, moment)
+TERMS = (text, moment, moment, moment, optional_number)
+CHANGED_TRANSACTION = (uuid, uuid, word, moment, moment, moment)
+REVISION = (text, json, optional_number, text, text, moment)
 EVENT = (uuid, uuid, number, number, word, text, binary, text, moment)
 ENTRY = (
     *(uuid, uuid, number, uuid, number, moment, moment, number, number, word, word),
@@ -383,29 +516,42 @@ ACCOUNT = (uuid, uuid, number, number, number, number, number)
 LEDGER = (uuid, uuid, number, moment)
 
 
-def _write(book: Book, written: Sequence[Recorded]) -> list[Statement]:
+def _write(book: Book, written: Sequence[Recorded | Postponed]) -> list[Statement]:
     transactions = {
-        (r.transaction.organization_id, r.transaction.transaction_id): r.transaction
-        for r in written
+        (d.transaction.organization_id, d.transaction.transaction_id): d.transaction
+        for d in written
     }
+    recorded = [decision for decision in written if isinstance(decision, Recorded)]
     new = {
         (r.transaction.organization_id, r.transaction.transaction_id)
-        for r in written
+        for r in recorded
         if r.event.number == 1
     }
     created = [t for key, t in transactions.items() if key in new]
     changed = [t for key, t in transactions.items() if key not in new]
-    keys = {(a.organization_id, a.account_id) for r in written for a in r.accounts}
+    keys = {(a.organization_id, a.account_id) for r in recorded for a in r.accounts}
     accounts = [book.accounts[key] for key in keys]
-    ledgers = {(r.ledger.organization_id, r.ledger.ledger_id) for r in written}
+    ledgers = {(r.ledger.organization_id, r.ledger.ledger_id) for r in recorded}
+    shape = Shape(
+        terms=any(t.reason or t.posts_at or t.expires_at or t.reverses_sequence for t in created),
+        changed=bool(changed),
+        revised=len(recorded) < len(written)
+        or any(r.event.kind is EventKind.UPDATED for r in recorded),
+    )
     parameters = arrays(TRANSACTION, map(_transaction_row, created))
-    if changed:
+    if shape.terms:
+        parameters += arrays(TERMS, map(_terms_row, created))
+    if shape.changed:
         parameters += arrays(CHANGED_TRANSACTION, map(_changed_transaction_row, changed))
-    parameters += arrays(EVENT, map(_event_row, written))
-    parameters += arrays(ENTRY, (row for r in written for row in _entry_rows(r)))
+        if shape.revised:
+            parameters += arrays(REVISION, map(_revision_row, changed))
+    parameters += arrays(EVENT, map(_event_row, recorded))
+    if shape.revised:
+        parameters.append(array(json, (r.event.changes for r in recorded)))
+    parameters += arrays(ENTRY, (row for r in recorded for row in _entry_rows(r)))
     parameters += arrays(ACCOUNT, map(_account_row, accounts))
     parameters += arrays(LEDGER, (_ledger_row(book.ledgers[key]) for key in ledgers))
-    return [(WRITES[bool(changed)], parameters), *velocities.writing(accounts)]
+    return [(WRITES[shape], parameters), *velocities.writing(accounts)]
 
 
 def _transaction_row(t: Transaction) -> tuple[Any, ...]:
@@ -426,7 +572,27 @@ def _transaction_row(t: Transaction) -> tuple[Any, ...]:
 
 
 def _changed_transaction_row(t: Transaction) -> tuple[Any, ...]:
-    return (t.organization_id, t.transaction_id, t.status.value, t.posted_at, t.voided_at)
+    return (
+        t.organization_id,
+        t.transaction_id,
+        t.status.value,
+        t.posted_at,
+        t.voided_at,
+        t.due_at,
+    )
+
+
+def _terms_row(t: Transaction) -> tuple[Any, ...]:
+    reason = None if t.reason is None else t.reason.value
+    return (reason, t.posts_at, t.expires_at, t.due_at, t.reverses_sequence)
+
+
+def _revision_row(t: Transaction) -> tuple[Any, ...]:
+    refused = t.refused
+    labels = (t.description, t.metadata)
+    if refused is None:
+        return (*labels, None, None, None, None)
+    return (*labels, refused.attempts, refused.code, refused.message, refused.refused_at)
 
 
 def _event_row(recorded: Recorded) -> tuple[Any, ...]:

@@ -51,6 +51,7 @@ from sqlmodel import Field, SQLModel
 from app.ledger.accounts import AccountStatus, Mode
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import Direction, Effect
+from app.ledger.commands import HoldReason
 from app.ledger.periods import PeriodEventKind
 from app.ledger.transactions import EventKind, TransactionStatus
 from app.ledger.velocities import Period
@@ -346,7 +347,11 @@ class VelocityLimit(SQLModel, table=True):
 
 
 class Transaction(SQLModel, table=True):
-    """A transaction's head and present state; what it did to accounts is in its entries."""
+    """A transaction's head and present state; what it did to accounts is in its entries.
+
+    What is due is kept here and nowhere else: a transaction with `due_at` is work to be done, and
+    it is done by the change that takes `due_at` away.
+    """
 
     __tablename__: ClassVar[str] = "transactions"
     __table_args__ = (
@@ -354,6 +359,12 @@ class Transaction(SQLModel, table=True):
             ["organization_id", "ledger_id"],
             ["ledgers.organization_id", "ledgers.ledger_id"],
             name="transactions_ledger",
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "reverses_sequence"],
+            ["transactions.organization_id", "transactions.ledger_id", "transactions.sequence"],
+            name="transactions_reversed",
+            use_alter=True,  # it needs the index on the sequence, which comes after the table
         ),
         # A ledger's transactions in commit order; entries and events refer to it.
         Index("transactions_sequence", "organization_id", "ledger_id", "sequence", unique=True),
@@ -377,6 +388,17 @@ class Transaction(SQLModel, table=True):
             "sequence",
             postgresql_where=text("status = 'pending'"),
         ),
+        # What falls due next, of all organizations: the one look-up across tenants, by the server
+        # itself, which then acts within the tenant of each.
+        Index("transactions_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        # The reversals of a transaction.
+        Index(
+            "transactions_reverses",
+            "organization_id",
+            "ledger_id",
+            "reverses_sequence",
+            postgresql_where=text("reverses_sequence IS NOT NULL"),
+        ),
         # Filters by metadata containment.
         Index(
             "transactions_metadata",
@@ -392,6 +414,14 @@ class Transaction(SQLModel, table=True):
             " AND (voided_at IS NOT NULL) = (status = 'voided')",
             name="times",
         ),
+        one_of("reason", HoldReason),
+        CheckConstraint("expires_at > posts_at", name="terms"),
+        CheckConstraint("due_at IS NULL OR status = 'pending'", name="due_at"),
+        CheckConstraint(
+            "num_nulls(due_attempts, refusal_code, refusal_message, refused_at) IN (0, 4)",
+            name="refused",
+        ),
+        CheckConstraint("reverses_sequence < sequence", name="reverses"),
     )
 
     organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
@@ -406,12 +436,22 @@ class Transaction(SQLModel, table=True):
     created_at: datetime = Field(sa_type=Moment)
     posted_at: datetime | None = Field(sa_type=Moment)
     voided_at: datetime | None = Field(sa_type=Moment)
+    reason: str | None = Field(sa_type=Text)  # what a hold is for
+    posts_at: datetime | None = Field(sa_type=Moment)  # when a hold settles by itself
+    expires_at: datetime | None = Field(sa_type=Moment)  # when what is left of a hold is released
+    due_at: datetime | None = Field(sa_type=Moment)  # when the server is to look at it
+    due_attempts: int | None = Field(sa_type=Integer)  # how often a rule refused what was due
+    refusal_code: str | None = Field(sa_type=Text)  # why, the last time
+    refusal_message: str | None = Field(sa_type=Text)
+    refused_at: datetime | None = Field(sa_type=Moment)
+    reverses_sequence: int | None = Field(sa_type=BigInteger)  # the transaction that it reverses
 
 
 class TransactionEvent(SQLModel, table=True):
     """One accepted command and what it did to its transaction. Append-only.
 
     The unique key on the idempotency key is the promise of "exactly once"; it is kept for ever.
+    What the server did by itself when a hold fell due has no key.
     """
 
     __tablename__: ClassVar[str] = "transaction_events"
@@ -430,6 +470,12 @@ class TransactionEvent(SQLModel, table=True):
         ),
         one_of("kind", EventKind),
         CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint"),
+        CheckConstraint(
+            "(idempotency_key IS NULL) = (kind IN ('matured', 'expired'))"
+            " AND (idempotency_key IS NULL) = (fingerprint IS NULL)",
+            name="key",
+        ),
+        CheckConstraint("(changes IS NOT NULL) = (kind = 'updated')", name="changes"),
     )
 
     organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
@@ -437,10 +483,11 @@ class TransactionEvent(SQLModel, table=True):
     transaction_sequence: int = Field(sa_type=BigInteger, primary_key=True)
     number: int = Field(sa_type=Integer, primary_key=True)  # 1 made the transaction
     kind: str = Field(sa_type=Text)
-    idempotency_key: str = Field(sa_type=Text)
-    fingerprint: bytes = Field(sa_type=LargeBinary)  # SHA-256 of the command's content
+    idempotency_key: str | None = Field(sa_type=Text)
+    fingerprint: bytes | None = Field(sa_type=LargeBinary)  # SHA-256 of the command's content
     description: str | None = Field(sa_type=Text)
     recorded_at: datetime = Field(sa_type=Moment)
+    changes: dict[str, Any] | None = Field(sa_type=JSONB)  # of a correction: before and after
 
 
 class Entry(SQLModel, table=True):

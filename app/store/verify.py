@@ -112,9 +112,10 @@ def digest(
     """Fingerprint what a ledger recorded by `upto` (default: by now). The same for ever.
 
     SHA-256 over each row as PostgreSQL's binary record: every field is preceded by its type and
-    length, so no two contents give the same bytes. Only what can never change goes in. A moment and
-    not a number of transactions is the limit, because a hold that is settled later adds events and
-    entries to an early transaction. Raises LookupError where the organization has no such ledger.
+    length, so no two contents give the same bytes. Only what can never change goes in: of labels
+    that were corrected their first values, and the corrections. A moment and not a number of
+    transactions is the limit, because a hold that is settled later adds events and entries to an
+    early transaction. Raises LookupError where the organization has no such ledger.
     """
     with _reading(url, {}) as connection:
         this = {"organization": organization_id, "ledger": ledger_id}
@@ -164,11 +165,32 @@ _LAST_RECORDED_AT = """
 
 _RECORDED = {
     "transaction": """
-        SELECT record_send(row('transaction'::text, sequence, transaction_id, description,
-            external_id, metadata, effective_at, created_at))
+        SELECT record_send(row('transaction'::text, t.sequence, t.transaction_id,
+            CASE WHEN first.description IS NULL THEN t.description
+                ELSE first.description ->> 'before' END,
+            t.external_id, coalesce(first.metadata -> 'before', t.metadata), t.effective_at,
+            t.created_at))
+        FROM transactions t
+        LEFT JOIN LATERAL (
+            SELECT (array_agg(changes -> 'description' ORDER BY number)
+                    FILTER (WHERE changes ? 'description'))[1] AS description,
+                (array_agg(changes -> 'metadata' ORDER BY number)
+                    FILTER (WHERE changes ? 'metadata'))[1] AS metadata
+            FROM transaction_events v
+            WHERE v.organization_id = t.organization_id AND v.ledger_id = t.ledger_id
+                AND v.transaction_sequence = t.sequence
+        ) first ON true
+        WHERE t.organization_id = %(organization)s AND t.ledger_id = %(ledger)s
+            AND t.created_at <= %(upto)s
+        ORDER BY t.sequence
+    """,
+    "terms": """
+        SELECT record_send(row('terms'::text, sequence, reason, posts_at, expires_at,
+            reverses_sequence))
         FROM transactions
         WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
             AND created_at <= %(upto)s
+            AND num_nonnulls(reason, posts_at, expires_at, reverses_sequence) > 0
         ORDER BY sequence
     """,
     "event": """
@@ -177,6 +199,13 @@ _RECORDED = {
         FROM transaction_events
         WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
             AND recorded_at <= %(upto)s
+        ORDER BY transaction_sequence, number
+    """,
+    "correction": """
+        SELECT record_send(row('correction'::text, transaction_sequence, number, changes))
+        FROM transaction_events
+        WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
+            AND recorded_at <= %(upto)s AND changes IS NOT NULL
         ORDER BY transaction_sequence, number
     """,
     "entry": """

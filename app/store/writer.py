@@ -32,7 +32,7 @@ import psycopg
 import structlog
 from psycopg import errors
 
-from app.ledger.commands import Command, PostTransaction
+from app.ledger.commands import Command, PostTransaction, Task
 from app.ledger.posting import Decision
 from app.ledger.refusals import Refusal
 from app.store.database import Database, Unavailable, within
@@ -118,7 +118,7 @@ class Writer:
             raise answer
         return answer
 
-    def submit(self, commands: Sequence[Command]) -> asyncio.Future[Answer]:
+    def submit(self, commands: Sequence[Task]) -> asyncio.Future[Answer]:
         """Queue one group of one organization; its commands must have passed their own `check`.
 
         Raises Overloaded.

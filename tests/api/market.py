@@ -1,5 +1,7 @@
 """A ledger with a few accounts to post over, and all that can be seen of it at once."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from tests.api_client import Api, Json
@@ -32,7 +34,9 @@ CHANGE_ERROR = """
 
 TRANSACTION = """
     id sequence status description externalId metadata effectiveAt createdAt postedAt voidedAt
-    idempotencyKey ledger { id } history { kind idempotencyKey description createdAt }
+    reason postsAt expiresAt lastRefusal { code message refusedAt attempts nextAttemptAt }
+    idempotencyKey ledger { id } history { kind idempotencyKey description createdAt changes }
+    reverses { id } reversedBy { id }
     entries {
       id sequence direction amount status metadata effectiveAt createdAt account { name }
       balancesAfter { version posted { amount } pending { amount } available { amount } }
@@ -59,6 +63,7 @@ mutation ($input: SettleTransactionInput!) {{
     ... on AccountNotOpen {{ accountStatus account {{ name }} }}
     ... on EntriesUnbalanced {{ currency {{ code exponent }} debits credits }}
     ... on SettlementExceedsHold {{ direction remaining requested account {{ name }} }}
+    ... on HoldExpired {{ expiresAt transaction {{ id status }} }}
   }}
 }}
 """
@@ -72,6 +77,35 @@ mutation ($input: VoidTransactionInput!) {{
   }}
 }}
 """
+
+REVERSING = f"""
+mutation ($input: ReverseTransactionInput!) {{
+  reverseTransaction(input: $input) {{
+    __typename
+    ... on ReverseTransactionSuccess {{ replayed transaction {{ {TRANSACTION} }} }}
+    ... on UserError {{ code message path retryable }}
+    ... on TransactionNotReversible {{ transactionStatus reason transaction {{ id status }} }}
+    ... on ReversalExceedsTransaction {{ direction remaining requested account {{ name }} }}
+    ... on InsufficientFunds {{ available required account {{ name }} }}
+    ... on AccountNotOpen {{ accountStatus account {{ name }} }}
+    ... on EntriesUnbalanced {{ currency {{ code exponent }} debits credits }}
+    ... on IdempotencyConflict {{ transaction {{ id sequence }} }}
+  }}
+}}
+"""
+
+UPDATING = f"""
+mutation ($input: UpdateTransactionInput!) {{
+  updateTransaction(input: $input) {{
+    __typename
+    ... on UpdateTransactionSuccess {{ replayed transaction {{ {TRANSACTION} }} }}
+    ... on UserError {{ code message path retryable }}
+    ... on IdempotencyConflict {{ transaction {{ id sequence }} }}
+  }}
+}}
+"""
+
+SHOWING = f"query ($id: ID!) {{ transaction(id: $id) {{ {TRANSACTION} }} }}"
 
 STATE = """
 query ($id: ID!) {
@@ -149,6 +183,28 @@ class Market:
 
     async def void(self, transaction: str, key: str, **more: Any) -> Json:
         return await self.api.answer(VOIDING, transactionId=transaction, idempotencyKey=key, **more)
+
+    async def reverse(self, transaction: str, key: str, **more: Any) -> Json:
+        return await self.api.answer(
+            REVERSING, transactionId=transaction, idempotencyKey=key, **more
+        )
+
+    async def update(self, transaction: str, key: str, **more: Any) -> Json:
+        return await self.api.answer(
+            UPDATING, transactionId=transaction, idempotencyKey=key, **more
+        )
+
+    async def shown(self, transaction: str) -> Json:
+        """A transaction with all its fields."""
+        shown: Json = (await self.api.run(SHOWING, {"id": transaction}))["transaction"]
+        return shown
+
+    async def until(self, transaction: str, reached: Callable[[Json], bool]) -> Json:
+        """Wait until the server has done by itself what makes this hold of a transaction."""
+        async with asyncio.timeout(60):
+            while not reached(shown := await self.shown(transaction)):
+                await asyncio.sleep(0.02)
+        return shown
 
     async def set(self, name: str, verb: str) -> None:
         """Freeze, unfreeze or close an account."""

@@ -24,6 +24,11 @@ from hypothesis.stateful import (
     rule,
 )
 
+from app.api.ids import TRANSACTION, decode_as
+from app.ledger.accounts import Mode, Scope
+from app.ledger.commands import RunDue
+from app.store.verify import verify
+from tests.api.market import REVERSING
 from tests.api_client import POST, SETTLE, VOID, Api, Json, open_api
 from tests.conftest import MakeDatabase
 
@@ -81,6 +86,8 @@ class ModelHold:
     left: int
     transaction_id: str
     settled: int = 0
+    reversed: int = 0
+    due: str | None = None
 
 
 class Books(RuleBasedStateMachine):
@@ -137,13 +144,16 @@ class Books(RuleBasedStateMachine):
         debit=st.integers(0, 3),
         credit=st.integers(0, 3),
         amount=amounts,
+        due=st.sampled_from([None, "postsAt", "expiresAt"]),
     )
-    def hold(self, debit: int, credit: int, amount: int) -> Any:
+    def hold(self, debit: int, credit: int, amount: int, due: str | None) -> Any:
         command = self.command(debit, credit, amount, "PENDING")
+        if due is not None:
+            command[due] = "2026-01-01T00:00:00Z"
         answer = self.expect(command, debit, credit, amount, "PENDING")
         if answer is None:
             return multiple()
-        return ModelHold(debit, credit, amount, answer["transaction"]["id"])
+        return ModelHold(debit, credit, amount, answer["transaction"]["id"], due=due)
 
     @rule(command=sent)
     def replay(self, command: Json) -> None:
@@ -172,6 +182,9 @@ class Books(RuleBasedStateMachine):
                 final=final,
             )
         )
+        if hold.due == "expiresAt":
+            assert answer["code"] == "HOLD_EXPIRED"
+            return
         if hold.left == 0:
             assert answer["code"] == "TRANSACTION_NOT_PENDING"
             return
@@ -185,6 +198,49 @@ class Books(RuleBasedStateMachine):
             self.change(sides, "VOIDED", hold.left)
             hold.left = 0
         assert answer["transaction"]["status"] == ("PENDING" if hold.left else "POSTED")
+
+    @rule(hold=holds)
+    def run_due(self, hold: ModelHold) -> None:
+        """What the server's task does when it comes round."""
+        uuid = decode_as(TRANSACTION, hold.transaction_id)
+        assert uuid is not None
+        scope = Scope(self.api.organization_id, Mode.TEST)
+        self.run(self.write(RunDue(scope, uuid)))
+        if hold.due is not None and hold.left:
+            sides = ((hold.debit, "DEBIT"), (hold.credit, "CREDIT"))
+            self.change(sides, "SETTLED" if hold.due == "postsAt" else "VOIDED", hold.left)
+            hold.settled += hold.left if hold.due == "postsAt" else 0
+            hold.left = 0
+
+    async def write(self, command: RunDue) -> None:
+        await self.api.server.writer.submit([command])
+
+    @rule(hold=holds, part=amounts)
+    def reverse(self, hold: ModelHold, part: int) -> None:
+        entries = [
+            {"accountId": self.ids[account], "direction": side, "amount": str(part)}
+            for account, side in ((hold.debit, "DEBIT"), (hold.credit, "CREDIT"))
+        ]
+        answer = self.run(
+            self.api.answer(
+                REVERSING,
+                transactionId=hold.transaction_id,
+                idempotencyKey=self.key(),
+                entries=entries,
+            )
+        )
+        if hold.left or hold.settled in {0, hold.reversed}:
+            assert answer["code"] == "TRANSACTION_NOT_REVERSIBLE"
+            return
+        if part > hold.settled - hold.reversed:
+            assert answer["code"] == "REVERSAL_EXCEEDS_TRANSACTION"
+            return
+        turned = ((hold.debit, "CREDIT"), (hold.credit, "DEBIT"))
+        if self.accepts(turned, "POSTED", part):
+            assert answer["transaction"]["reverses"] == {"id": hold.transaction_id}
+            hold.reversed += part
+        else:
+            assert answer["code"] == "INSUFFICIENT_FUNDS"
 
     @rule(hold=consumes(holds))
     def void(self, hold: ModelHold) -> None:
@@ -242,8 +298,17 @@ class Books(RuleBasedStateMachine):
     ) -> Json | None:
         """Send, and compare with what the model says; None if it says that it is refused."""
         answer = self.run(self.api.answer(POST, **command))
+        if not self.accepts(((debit, "DEBIT"), (credit, "CREDIT")), status, amount):
+            assert answer["code"] == "INSUFFICIENT_FUNDS"
+            return None
+        assert answer["__typename"] == "PostTransactionSuccess", answer
+        assert answer["replayed"] is False
+        return answer
+
+    def accepts(self, sides: tuple[tuple[int, str], ...], status: str, amount: int) -> bool:
+        """Record lines in the model, unless a floor is in the way of one."""
         kept = [len(account.lines) for account in self.model]
-        for index, side in ((debit, "DEBIT"), (credit, "CREDIT")):
+        for index, side in sides:
             account = self.model[index]
             before = account.available()
             account.lines.append((status, side, amount))
@@ -251,11 +316,8 @@ class Books(RuleBasedStateMachine):
             if account.floor is not None and after < before and after < account.floor:
                 for other, length in zip(self.model, kept, strict=True):
                     del other.lines[length:]
-                assert answer["code"] == "INSUFFICIENT_FUNDS"
-                return None
-        assert answer["__typename"] == "PostTransactionSuccess", answer
-        assert answer["replayed"] is False
-        return answer
+                return False
+        return True
 
     def change(self, sides: tuple[tuple[int, str], ...], what: str, amount: int) -> None:
         for index, side in sides:
@@ -266,13 +328,14 @@ def test_random_histories(make_database: MakeDatabase, monkeypatch: pytest.Monke
     """Balances, histories and refusals equal the model's at every step of random histories."""
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        api = runner.run(stack.enter_async_context(open_api(make_database(None))))
+        url = make_database(None)
+        api = runner.run(stack.enter_async_context(open_api(url, due_work=False)))
         monkeypatch.setattr(Books, "runner", runner, raising=False)
         monkeypatch.setattr(Books, "api", api, raising=False)
         try:
             run = Books.TestCase
             run.settings = settings(
-                max_examples=40,
+                max_examples=30,
                 stateful_step_count=30,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
@@ -280,3 +343,4 @@ def test_random_histories(make_database: MakeDatabase, monkeypatch: pytest.Monke
             run("runTest").runTest()
         finally:
             runner.run(stack.aclose())
+    assert verify(url).violations == ()

@@ -126,6 +126,22 @@ QUERIES: dict[str, tuple[str, int]] = {
         ),
         3,
     ),
+    "availability of all accounts": (
+        (
+            "{ ledgers { nodes { accounts(first: 9) { nodes { availability { posted available"
+            " holds(first: 5) { amount reason transaction { id status } } } } } } } }"
+        ),
+        # ledgers, accounts, their holds, the transactions behind those
+        4,
+    ),
+    "reversals both ways": (
+        (
+            "query ($l: ID!) { ledger(id: $l) { transactions(first: 20) { nodes { id"
+            " reverses { id reversedBy { id } } reversedBy { id reverses { id } } } } } }"
+        ),
+        # the ledger, its transactions, what reverses them, what they reverse
+        4,
+    ),
     "trial balances of all ledgers": (
         (
             "{ ledgers { nodes { now: trialBalance { debits }"
@@ -197,12 +213,27 @@ async def _grow(api: Api, ledgers: int, accounts: int, transactions: int) -> lis
                 idempotencyKey=f"k{number}",
                 externalId=f"t{number}",
             )
+        reversal = await api.answer(
+            "mutation ($input: ReverseTransactionInput!) { reverseTransaction(input: $input) {"
+            " ... on ReverseTransactionSuccess { transaction { id } } } }",
+            transactionId=(await _posted(api, ledger))["id"],
+            idempotencyKey="reversal",
+        )
+        assert reversal
         transaction = result["transaction"]
         entry = transaction["entries"][0]["id"]
         grown.append(
             {"l": ledger, "a": wallets[0], "b": wallets[1], "t": transaction["id"], "e": entry}
         )
     return grown
+
+
+async def _posted(api: Api, ledger: str) -> Json:
+    query = """query ($id: ID!) { ledger(id: $id) {
+      transactions(first: 1, filter: {status: POSTED}) { nodes { id } } } }"""
+    (first,) = (await api.run(query, {"id": ledger}))["ledger"]["transactions"]["nodes"]
+    posted: Json = first
+    return posted
 
 
 @pytest_asyncio.fixture
@@ -386,10 +417,11 @@ FILL = """
         'open', 0, '{}', now(), 0, 0, 0, 0, 0 FROM ledgers, generate_series(1, 600) n
         WHERE last_sequence = 0;
     INSERT INTO transactions (organization_id, transaction_id, ledger_id, sequence, status,
-        external_id, metadata, effective_at, created_at, posted_at)
+        external_id, metadata, effective_at, created_at, posted_at, reverses_sequence)
     SELECT organization_id, gen_random_uuid(), ledger_id, n,
         CASE WHEN n % 50 = 0 THEN 'pending' ELSE 'posted' END, 'x' || n, '{}',
-        now() - n * interval '1 minute', now(), CASE WHEN n % 50 <> 0 THEN now() END
+        now() - n * interval '1 minute', now(), CASE WHEN n % 50 <> 0 THEN now() END,
+        CASE WHEN n % 7 = 0 THEN n - 1 END
         FROM ledgers, generate_series(1, 1500) n WHERE last_sequence = 0;
     INSERT INTO transaction_events (organization_id, ledger_id, transaction_sequence, number, kind,
         idempotency_key, fingerprint, recorded_at)
@@ -426,6 +458,10 @@ KEYS = {
     "transactions_by_sequence": "SELECT ledger_id, sequence FROM transactions",
     "transactions_by_external_id": "SELECT ledger_id, external_id FROM transactions",
     "transactions_by_idempotency_key": "SELECT ledger_id, idempotency_key FROM transaction_events",
+    "reversals_by_transaction": (
+        "SELECT ledger_id, reverses_sequence"
+        " FROM (SELECT * FROM transactions WHERE reverses_sequence > 0) reversals"
+    ),
     "events_by_transaction": "SELECT ledger_id, transaction_sequence FROM transaction_events",
     "entries_by_id": "SELECT account_id, sequence FROM entries",
     "entries_by_transaction": "SELECT DISTINCT ledger_id, transaction_sequence FROM entries",
@@ -439,6 +475,7 @@ PARENTS = {
     "accounts_of_ledger": "ledger_id",
     "transactions_of_ledger": "ledger_id",
     "holds_of_account": "account_id",
+    "outgoing_holds_of_account": "account_id",
     "entries_of_account": "account_id",
     "entries_of_ledger": "ledger_id",
     "templates_of_ledger": "ledger_id",

@@ -14,9 +14,12 @@ from app.ledger.commands import (
     BalanceCondition,
     Command,
     EntryDraft,
+    HoldReason,
     PostTransaction,
+    ReverseTransaction,
     SettleLine,
     SettleTransaction,
+    UpdateTransaction,
     VoidTransaction,
     check_metadata,
 )
@@ -30,6 +33,8 @@ ENTRIES = (
 POSTING = PostTransaction(SCOPE, UUID(int=9), UUID(int=2), "key", ENTRIES)
 SETTLING = SettleTransaction(SCOPE, UUID(int=9), "key")
 VOIDING = VoidTransaction(SCOPE, UUID(int=9), "key")
+REVERSING = ReverseTransaction(SCOPE, UUID(int=9), UUID(int=10), "key")
+UPDATING = UpdateTransaction(SCOPE, UUID(int=9), "key", {"description": "x"})
 
 
 EVERY_BOUND = BalanceCondition(
@@ -44,6 +49,11 @@ GOLDEN = {
     "part": "5edab4bddc3fc28151dfb086d0d08e7f32940f48336e74ab95de4e5694c55001",
     "voiding": "1de0929e0addd3ba424f1e1b20a3956b3401aa5b4953c76760779d9816b809b8",
     "described": "e8c1dbc91dad5ee2dad2f2c53ffaeb8e56a99787c83776c66de125bd4b609a5f",
+    "terms": "8a948fbe3006f5dea6e0cfa62f60c297d6c8d3d6376ecf3db55450b1f0418242",
+    "reversing": "6b81e720f632a4c18374694b8c0c4841d90e049cdb49eb9d16a1d568f1641a8d",
+    "reversing a part": "f307ae4375afd9b7158bdd70adb325583e5df5ad30fe4a2c2ce86c2c28903060",
+    "updating": "76786d615a7f1b7499029d3d71292c52bee07d24d9d5c2641a86fca95d319570",
+    "clearing": "80c07fca60b1d9386a52df9ef521a48319a1a1c32307300d3488e714e4bdd14a",
 }
 
 
@@ -67,6 +77,21 @@ def test_fingerprints_never_change() -> None:
         ),
     )
     lines = (SettleLine(UUID(int=3), Direction.DEBIT, 5),)
+    terms = replace(
+        POSTING,
+        pending=True,
+        reason=HoldReason.PAYOUT,
+        posts_at=datetime(2026, 1, 1, tzinfo=UTC),
+        expires_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+    part = replace(
+        REVERSING,
+        lines=lines,
+        effective_at=datetime(2026, 1, 1, tzinfo=UTC),
+        description="why",
+        metadata={"k": "v"},
+    )
+    cleared = replace(UPDATING, changes={"description": None, "metadata": {}})
     known: dict[str, Command] = {
         "posting": POSTING,
         "full": full,
@@ -78,6 +103,11 @@ def test_fingerprints_never_change() -> None:
         "part": replace(SETTLING, lines=lines, final=False),
         "voiding": VOIDING,
         "described": replace(VOIDING, description="why"),
+        "terms": terms,
+        "reversing": REVERSING,
+        "reversing a part": part,
+        "updating": UPDATING,
+        "clearing": cleared,
     }
     assert {name: command.fingerprint().hex() for name, command in known.items()} == GOLDEN
 
@@ -90,6 +120,9 @@ def test_fingerprints_never_change() -> None:
         {"external_id": "x"},
         {"metadata": {"x": 1}},
         {"effective_at": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"reason": HoldReason.CUSTOM},
+        {"posts_at": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"expires_at": datetime(2026, 1, 1, tzinfo=UTC)},
         {"entries": ENTRIES[::-1]},
         {"entries": (replace(ENTRIES[0], amount=6), ENTRIES[1])},
         {"entries": (replace(ENTRIES[0], account_id=UUID(int=5)), ENTRIES[1])},

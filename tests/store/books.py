@@ -12,6 +12,15 @@ Three ledgers of two organizations. What happens in `main`, by sequence of trans
     8  held, on both sides of each account
     9  posted, down to the wallet's floor
 
+In `life`:
+
+    1  posted, reversed in part, its labels corrected twice
+    2  held, expired
+    3  held, settled by itself, reversed
+    4  held, to settle and to expire some day
+    5  the reversal of a part of 1
+    6  the reversal of 3
+
 In the others a sale is posted and a payout held and settled, all at one moment. Then `other` is
 closed through 2020, and in part reopened; and the totals of its cash are kept, entry by entry.
 """
@@ -21,6 +30,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID, uuid5
 
@@ -30,9 +40,14 @@ from app.ledger.balances import Direction
 from app.ledger.commands import (
     Command,
     EntryDraft,
+    HoldReason,
     PostTransaction,
+    ReverseTransaction,
+    RunDue,
     SettleLine,
     SettleTransaction,
+    Task,
+    UpdateTransaction,
     VoidTransaction,
 )
 from app.ledger.periods import MovePeriod, PeriodEventKind
@@ -62,6 +77,8 @@ class Book:
         pending: bool = False,
         external_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        posts_at: datetime | None = None,
+        expires_at: datetime | None = None,
     ) -> PostTransaction:
         """Post or hold the transaction of that name; its name is its idempotency key too."""
         return PostTransaction(
@@ -76,6 +93,9 @@ class Book:
             pending=pending,
             external_id=external_id,
             metadata=metadata or {},
+            reason=HoldReason.RESERVE if posts_at or expires_at else None,
+            posts_at=posts_at,
+            expires_at=expires_at,
         )
 
     def settle(
@@ -93,12 +113,31 @@ class Book:
     def void(self, name: str, key: str) -> VoidTransaction:
         return VoidTransaction(self.scope, self.transaction_id(name), key)
 
+    def reverse(
+        self, name: str, reversal: str, *lines: tuple[str, Direction, int]
+    ) -> ReverseTransaction:
+        """Reverse part of the transaction of that name, or all that is left, by another one."""
+        return ReverseTransaction(
+            scope=self.scope,
+            transaction_id=self.transaction_id(name),
+            reversal_id=self.transaction_id(reversal),
+            idempotency_key=reversal,
+            lines=tuple(SettleLine(self.accounts[a], d, amount) for a, d, amount in lines) or None,
+        )
+
+    def update(self, name: str, key: str, **changes: Any) -> UpdateTransaction:
+        return UpdateTransaction(self.scope, self.transaction_id(name), key, changes)
+
+    def run_due(self, name: str) -> RunDue:
+        return RunDue(self.scope, self.transaction_id(name))
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """`other` is another ledger of the same organization, `foreign` one of another."""
+    """`life` and `other` are of the same organization as `main`, `foreign` is of another."""
 
     main: Book
+    life: Book
     other: Book
     foreign: Book
 
@@ -125,11 +164,12 @@ async def write_books(url: str) -> Books:
             second = (await identity.create_organization(connection, "Second")).organization_id
             books = Books(
                 main=await _open(connection, Scope(first, Mode.LIVE), "main"),
+                life=await _open(connection, Scope(first, Mode.LIVE), "life"),
                 other=await _open(connection, Scope(first, Mode.LIVE), "other"),
                 foreign=await _open(connection, Scope(second, Mode.TEST), "foreign"),
             )
-        for command in _commands(books.main):
-            await writer.write(command)
+        for command in (*_commands(books.main), *_life(books.life)):
+            await writer.submit([command])
         for book in (books.other, books.foreign):
             await writer.write_together(
                 [
@@ -192,6 +232,28 @@ def _commands(book: Book) -> list[Command]:
         book.void("given up", "given up, 2"),
         book.post("held", *part(200), ("cash", DEBIT, 25), ("wallet", CREDIT, 25), pending=True),
         book.post("payout", ("wallet", DEBIT, 390), ("cash", CREDIT, 390)),
+    ]
+
+
+def _life(book: Book) -> list[Task]:
+    past, later = datetime(2026, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    latest = datetime(2100, 2, 1, tzinfo=UTC)
+
+    def hold(name: str, amount: int, **terms: Any) -> PostTransaction:
+        lines = ("wallet", DEBIT, amount), ("cash", CREDIT, amount)
+        return book.post(name, *lines, pending=True, **terms)
+
+    return [
+        book.post("sale", ("cash", DEBIT, 1000), ("wallet", CREDIT, 1000)),
+        hold("expired", 100, expires_at=past),
+        book.run_due("expired"),
+        hold("matured", 60, posts_at=past),
+        book.run_due("matured"),
+        hold("waiting", 30, posts_at=later, expires_at=latest),
+        book.reverse("sale", "refund", ("wallet", CREDIT, 250), ("cash", DEBIT, 250)),
+        book.reverse("matured", "undone"),
+        book.update("sale", "sale, corrected", description="Order 7"),
+        book.update("sale", "sale, once more", description="Order 8", metadata={"order": "8"}),
     ]
 
 

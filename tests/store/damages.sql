@@ -320,6 +320,66 @@ FROM (VALUES
 --> VELOCITY_USAGE_WRONG first/main velocity limit too often of account wallet
 --> VELOCITY_USAGE_WRONG first/main velocity limit too old of account wallet
 
+-- EVENT_KEY_WRONG
+UPDATE transaction_events SET idempotency_key = 'key'
+    WHERE ledger_id = :'life' AND transaction_sequence = 2 AND number = 2;
+--> EVENT_KEY_WRONG first/life event 2/2
+
+-- SETTLED_AFTER_EXPIRY
+UPDATE transactions SET expires_at = posts_at + interval '1 second'
+    WHERE ledger_id = :'life' AND sequence = 3;
+--> SETTLED_AFTER_EXPIRY first/life event 3/2
+
+-- DONE_BEFORE_IT_WAS_DUE
+UPDATE transactions SET posts_at = '2100-01-01' WHERE ledger_id = :'life' AND sequence = 3;
+--> DONE_BEFORE_IT_WAS_DUE first/life event 3/2
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/life line 3/3
+--> EFFECTIVE_TIME_NOT_OF_TRANSACTION first/life line 3/4
+
+-- DUE_THOUGH_DONE
+UPDATE transactions SET due_at = expires_at WHERE ledger_id = :'life' AND sequence = 2;
+--> DUE_THOUGH_DONE first/life transaction 2
+
+-- NEVER_DUE
+UPDATE transactions SET due_at = NULL WHERE ledger_id = :'life' AND sequence = 4;
+--> NEVER_DUE first/life transaction 4
+
+-- REVERSAL_OF_WHAT_CANNOT_BE
+UPDATE transactions SET reverses_sequence = 2 WHERE ledger_id = :'life' AND sequence = 6;
+--> REVERSAL_OF_WHAT_CANNOT_BE first/life transaction 6
+--> REVERSED_BEYOND_AMOUNT first/life transaction 2
+--> REVERSED_BEYOND_AMOUNT first/life transaction 2
+
+-- REVERSED_BEYOND_AMOUNT
+UPDATE transactions SET reverses_sequence = 3 WHERE ledger_id = :'life' AND sequence = 5;
+--> REVERSED_BEYOND_AMOUNT first/life transaction 3
+--> REVERSED_BEYOND_AMOUNT first/life transaction 3
+
+-- CORRECTION_NOT_KEPT
+UPDATE transactions SET description = 'Order 9' WHERE ledger_id = :'life' AND sequence = 1;
+--> CORRECTION_NOT_KEPT first/life event 1/3
+
+-- CORRECTIONS_BROKEN
+UPDATE transaction_events SET changes = jsonb_set(changes, '{description,before}', '"Order 6"')
+    WHERE ledger_id = :'life' AND transaction_sequence = 1 AND number = 3;
+--> CORRECTIONS_BROKEN first/life event 1/3
+
+-- a hold that never waited for its time
+UPDATE transaction_events SET recorded_at = '2025-12-31'
+    WHERE ledger_id = :'life' AND transaction_sequence = 2 AND number = 2;
+UPDATE entries SET recorded_at = '2025-12-31'
+    WHERE ledger_id = :'life' AND transaction_sequence = 2 AND event = 2;
+UPDATE transactions SET voided_at = '2025-12-31' WHERE ledger_id = :'life' AND sequence = 2;
+--> DONE_BEFORE_IT_WAS_DUE first/life event 2/2
+--> ENTRY_TIME_DECREASES first/life entry cash/3
+--> ENTRY_TIME_DECREASES first/life entry wallet/3
+--> EVENT_TIME_DECREASES first/life event 2/2
+--> STATUS_TIME_WRONG first/life transaction 2
+
+-- a reversal reversed
+UPDATE transactions SET reverses_sequence = 5 WHERE ledger_id = :'life' AND sequence = 6;
+--> REVERSAL_OF_WHAT_CANNOT_BE first/life transaction 6
+
 -- an entry moved to another organization
 UPDATE entries SET organization_id = :'foreign_organization' WHERE account_id = :'bank';
 --> ACCOUNT_TOTALS_NOT_OF_ENTRIES first/main account bank

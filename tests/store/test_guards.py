@@ -62,6 +62,10 @@ GUARDED = {
         "external_id",
         "effective_at",
         "created_at",
+        "reason",
+        "posts_at",
+        "expires_at",
+        "reverses_sequence",
     ),
     "transaction_events": (
         "organization_id",
@@ -73,6 +77,7 @@ GUARDED = {
         "fingerprint",
         "description",
         "recorded_at",
+        "changes",
     ),
     "entries": (
         "organization_id",
@@ -171,7 +176,14 @@ GRANTED = {
         "ledgers.name",
         "transaction_templates.archived_at",
         "transaction_templates.superseded_at",
+        "transactions.description",
+        "transactions.due_at",
+        "transactions.due_attempts",
+        "transactions.metadata",
         "transactions.posted_at",
+        "transactions.refusal_code",
+        "transactions.refusal_message",
+        "transactions.refused_at",
         "transactions.status",
         "transactions.voided_at",
     ),
@@ -478,6 +490,22 @@ REFUSED = {
         next_event("'kind', 'undone'"),
         (CHECK, "transaction_events_kind"),
     ),
+    "an event without a key that did not happen by itself": (
+        next_event("'idempotency_key', NULL, 'fingerprint', NULL"),
+        (CHECK, "transaction_events_key"),
+    ),
+    "an event with a key that happened by itself": (
+        next_event("'kind', 'expired'"),
+        (CHECK, "transaction_events_key"),
+    ),
+    "a key without a fingerprint": (
+        next_event("'fingerprint', NULL"),
+        (CHECK, "transaction_events_key"),
+    ),
+    "changes by what is no correction": (
+        next_event("'changes', '{}'::jsonb"),
+        (CHECK, "transaction_events_changes"),
+    ),
     "a fingerprint that is no SHA-256": (
         next_event(r"'fingerprint', '\x00'"),
         (CHECK, "transaction_events_fingerprint"),
@@ -514,6 +542,30 @@ REFUSED = {
     "a posted transaction with a time of voiding": (
         next_transaction("'voided_at', posted_at"),
         (CHECK, "transactions_times"),
+    ),
+    "a posted transaction with work that is due": (
+        next_transaction("'due_at', now()"),
+        (CHECK, "transactions_due_at"),
+    ),
+    "an unknown reason": (
+        next_transaction("'reason', 'whim'"),
+        (CHECK, "transactions_reason"),
+    ),
+    "a hold that expires before it posts": (
+        next_transaction("'expires_at', now(), 'posts_at', now()"),
+        (CHECK, "transactions_terms"),
+    ),
+    "a refusal of what was due without its time": (
+        next_transaction("'refusal_code', 'X', 'refusal_message', 'x', 'due_attempts', 1"),
+        (CHECK, "transactions_refused"),
+    ),
+    "a reversal of what is not there": (
+        next_transaction("'reverses_sequence', -1"),
+        (FOREIGN, "transactions_reversed"),
+    ),
+    "a reversal of itself": (
+        next_transaction("'reverses_sequence', 10"),
+        (CHECK, "transactions_reverses"),
     ),
     # accounts and currencies
     "an account's id twice": (

@@ -19,7 +19,7 @@ from app.ledger.commands import Command
 from app.store.invariants import INVARIANT_OF, PASSES
 from app.store.verify import Digest, Violation, digest, verify
 
-from .books import CREDIT, DEBIT, Books, writing
+from .books import CREDIT, DEBIT, Book, Books, writing
 
 UUIDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -106,6 +106,7 @@ def with_ids(statements: str, books: Books) -> str:
         "organization": books.main.scope.organization_id,
         "foreign_organization": books.foreign.scope.organization_id,
         "ledger": books.main.ledger_id,
+        "life": books.life.ledger_id,
         "other": books.other.ledger_id,
         "foreign": books.foreign.ledger_id,
         "other_bank": books.other.accounts["bank"],
@@ -121,7 +122,8 @@ def told(violation: Violation, books: Books) -> str:
         str(books.main.scope.organization_id): "first",
         str(books.foreign.scope.organization_id): "second",
     }
-    for name, book in (("main", books.main), ("other", books.other), ("foreign", books.foreign)):
+    for name in ("main", "life", "other", "foreign"):
+        book: Book = getattr(books, name)
         names[str(book.ledger_id)] = name
         names |= {str(account_id): account for account, account_id in book.accounts.items()}
     text = f"{violation.name} {violation.organization_id}/{violation.ledger_id} {violation.subject}"
@@ -133,8 +135,8 @@ def test_whole_books_have_no_violations(url: str) -> None:
     report = verify(url)
     assert report.violations == ()
     assert report.complete
-    assert (report.organizations, report.ledgers, report.accounts) == (2, 3, 12)
-    assert (report.transactions, report.entries) == (13, 50)
+    assert (report.organizations, report.ledgers, report.accounts) == (2, 4, 16)
+    assert (report.transactions, report.entries) == (19, 66)
 
 
 def test_an_empty_database_has_no_violations(database_url: str) -> None:
@@ -165,7 +167,7 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     write(url, books.main.settle("held", "held, settled"))
     report = verify(url)
     assert report.violations == ()
-    assert (report.organizations, report.ledgers) == (3, 5)
+    assert (report.organizations, report.ledgers) == (3, 7)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[damage.title for damage in DAMAGES])
@@ -249,10 +251,10 @@ def test_one_moment_is_seen_while_others_write(url: str, books: Books) -> None:
 
     report = verify(url, progress=interfere)
     assert report.violations == ()
-    assert report.transactions == 13
+    assert report.transactions == 19
     later = verify(url)
     assert {violation.name for violation in later.violations} == {"ACCOUNT_VERSION_WRONG"}
-    assert later.transactions == 13 + len(PASSES) + 1
+    assert later.transactions == 19 + len(PASSES) + 1
 
 
 def test_the_reader_role_is_taken(database_url: str) -> None:

@@ -39,7 +39,7 @@ from app.store.posting import Answer, Group, post
 from app.store.verify import verify
 from app.store.writer import Writer
 
-from .test_writer import Bench, opened, terminate_waiting, until_waiting
+from .test_writer import Bench, keys_of, opened, terminate_waiting, until_waiting
 
 
 @pytest_asyncio.fixture
@@ -250,7 +250,7 @@ async def test_who_has_gone_is_not_waited_for(
     monkeypatch.setattr(writing, "FIRST_PAUSE_SECONDS", 0.001)
 
     async def failing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
-        keys = [command.idempotency_key for group in groups for command in group.commands]
+        keys = [key for group in groups for key in keys_of(group)]
         attempts.append(keys)
         if len(keys) > 1:
             for answer in waiting[1:9]:
@@ -301,7 +301,7 @@ async def test_a_fault_of_ours_fails_alone(bench: Bench, monkeypatch: pytest.Mon
 
     async def failing(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
         await pipeline.run(("BEGIN", ()), ("SELECT FROM ledgers FOR NO KEY UPDATE", ()))
-        if any(c.idempotency_key == "poison" for group in groups for c in group.commands):
+        if any("poison" in keys_of(group) for group in groups):
             raise KeyError("injected")
         await pipeline.run(("ROLLBACK", ()))
         return await post(pipeline, groups)

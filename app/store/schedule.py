@@ -1,0 +1,180 @@
+"""What falls due: holds that expire, and holds that settle by themselves.
+
+A transaction with `due_at` is a piece of work, and the change that does it takes `due_at` away, in
+one commit under the ledger's lock (`RunDue`). So nothing has to be remembered here, and nothing
+can be lost or done twice: whoever is killed leaves the piece as it was or done, whoever comes
+finds what is due by asking the table, and what two try at once the second one finds done.
+
+One process works at a time, for it would be a waste if all tried the same: the one whose session
+has the advisory lock. When it dies its session ends, the lock is free, and another one has it at
+its next poll. The lock guards no promise; should two work for a moment, nothing comes of it.
+
+A pass goes once through all that is due, oldest first, a bounded number at a time; so a piece that
+fails over and over neither stops the others nor is tried more than once a pass. Between passes the
+task sleeps until the next piece is due, at most for the interval after which it looks for pieces
+that others have added. In an outage of the database, or when the writer is overloaded, it waits and
+goes on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from app.ledger.accounts import Mode, Scope
+from app.ledger.commands import RunDue
+from app.ledger.posting import Postponed
+from app.ledger.refusals import Overloaded
+from app.store.database import Connection, Database, Unavailable
+from app.store.posting import Answer
+from app.store.writer import Writer
+
+LOCK = 5_138_008_554_137_002
+IN_FLIGHT = 100
+LONGEST_PAUSE_SECONDS = 10.0
+NO_PIECE = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0), UUID(int=0))
+
+FIND_DUE = """
+    SELECT t.due_at, t.organization_id, t.transaction_id, l.mode
+    FROM transactions t
+    JOIN ledgers l ON l.organization_id = t.organization_id AND l.ledger_id = t.ledger_id
+    WHERE t.due_at IS NOT NULL AND t.due_at <= statement_timestamp()
+        AND (t.due_at, t.organization_id, t.transaction_id) > (%s, %s, %s)
+    ORDER BY t.due_at, t.organization_id, t.transaction_id
+    LIMIT %s
+"""
+
+NEXT_DUE = """
+    SELECT extract(epoch FROM due_at - statement_timestamp())::float8 FROM transactions
+    WHERE due_at IS NOT NULL
+    ORDER BY due_at
+    LIMIT 1
+"""
+
+TAKE_LOCK = f"SELECT pg_try_advisory_lock({LOCK})"
+
+# Lest a machine that vanished keep the lock for hours.
+KEEP_ALIVE = """
+    SELECT set_config('tcp_keepalives_idle', '10', false),
+        set_config('tcp_keepalives_interval', '5', false),
+        set_config('tcp_keepalives_count', '3', false)
+"""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A piece of work, and its place in a pass."""
+
+    due_at: datetime
+    organization_id: UUID
+    transaction_id: UUID
+    mode: str
+
+    @property
+    def command(self) -> RunDue:
+        return RunDue(Scope(self.organization_id, Mode(self.mode)), self.transaction_id)
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The task that does what is due, or stands by while another process does."""
+
+    database: Database
+    writer: Writer
+    poll_seconds: float
+    _pause: float = field(init=False)
+    _task: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._pause = self.poll_seconds
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="schedule")
+
+    async def stop(self) -> None:
+        """Stop at once: what was not done by now stays due."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._work()
+            except Exception as fault:  # noqa: BLE001  whatever it is, the work must go on later
+                log.warning("due_work_waits", seconds=self._pause, **_describe(fault))
+                await asyncio.sleep(self._pause)
+                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+
+    async def _work(self) -> None:
+        """Stand by until the lock is ours, then work, until something goes wrong."""
+        async with await self.database.connect() as connection:
+            await connection.execute(KEEP_ALIVE)
+            while not (await _rows(connection, TAKE_LOCK))[0][0]:  # noqa: ASYNC110  it is elsewhere
+                await asyncio.sleep(self.poll_seconds)
+            while True:
+                failed = await self._pass(connection)
+                self._pause = pause = self.poll_seconds
+                if not failed:
+                    for (seconds,) in await _rows(connection, NEXT_DUE):
+                        pause = min(max(seconds, 0), self.poll_seconds)
+                await asyncio.sleep(pause)
+
+    async def _pass(self, connection: Connection) -> int:
+        """Try all that is due by now once; return how many pieces failed."""
+        place = NO_PIECE
+        failed = 0
+        while True:
+            found = await _rows(connection, FIND_DUE, (*place, IN_FLIGHT))
+            pieces = [_Due(*row) for row in found]
+            answers = await asyncio.gather(*map(self._do, pieces), return_exceptions=True)
+            failed += _report(pieces, answers)
+            if len(pieces) < IN_FLIGHT:
+                return failed
+            last = pieces[-1]
+            place = (last.due_at, last.organization_id, last.transaction_id)
+
+    async def _do(self, piece: _Due) -> Answer:
+        return await self.writer.submit((piece.command,))
+
+
+def _report(pieces: Sequence[_Due], answers: Sequence[Answer | BaseException]) -> int:
+    """Log what did not go through, and count what has to be tried again at once."""
+    failed = 0
+    for piece, answer in zip(pieces, answers, strict=True):
+        if isinstance(answer, list) and isinstance(answer[0], Postponed):
+            refused = answer[0].transaction.refused
+            log.info(
+                "due_work_refused",
+                transaction=str(piece.transaction_id),
+                code=None if refused is None else refused.code,
+            )
+        elif isinstance(answer, BaseException):
+            failed += 1
+            if not isinstance(answer, Unavailable | Overloaded):
+                log.error(
+                    "due_work_failed", transaction=str(piece.transaction_id), **_describe(answer)
+                )
+    return failed
+
+
+async def _rows(
+    connection: Connection, statement: str, parameters: Sequence[Any] = ()
+) -> Sequence[tuple[Any, ...]]:
+    cursor = await connection.execute(statement, parameters)
+    return await cursor.fetchall()
+
+
+def _describe(fault: BaseException) -> dict[str, str | None]:
+    """What may be logged of a fault: never its message, which may quote values."""
+    sqlstate = fault.sqlstate if isinstance(fault, psycopg.Error) else None
+    return {"fault": type(fault).__name__, "sqlstate": sqlstate}
