@@ -42,6 +42,7 @@ class HoldReason(Enum):
     CUSTOM = "custom"
 
 
+_NONE: Mapping[str, Any] = {}
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_LAYOUT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -177,11 +178,16 @@ class PostTransaction:
                 "externalId": self.external_id,
                 "metadata": self.metadata,
                 "effectiveAt": _canonical_time(self.effective_at),
-                "reason": self.reason and self.reason.value,
-                "postsAt": _canonical_time(self.posts_at),
-                "expiresAt": _canonical_time(self.expires_at),
+                **(self._canonical_terms() if self.pending else _NONE),
             },
         )
+
+    def _canonical_terms(self) -> dict[str, str | None]:
+        return {
+            "reason": self.reason and self.reason.value,
+            "postsAt": _canonical_time(self.posts_at),
+            "expiresAt": _canonical_time(self.expires_at),
+        }
 
     def _subject(self) -> tuple[str, dict[str, Any]]:
         """What kind of command the client sent, and what in it says which entries to make."""

@@ -258,7 +258,7 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
         reason=command.reason,
         posts_at=command.posts_at,
         expires_at=command.expires_at,
-        due_at=_earlier(command.posts_at, command.expires_at),
+        due_at=_earlier(command.posts_at, command.expires_at) if command.pending else None,
     )
     return Recorded(transaction, event, entries, after, changed)
 
