@@ -3,16 +3,20 @@
 Nothing here may carry a secret or a client's literal; who logs gives types, codes, counts and ids.
 Of an exception only its type and place are logged, for its message may quote values.
 
-Every request logs a line, so a line must be cheap: few processors, one write.
+Every request logs a line, so a line must be cheap: few processors, one write. And it is never worth
+more than the request: a line that cannot be written (nobody reads any more, the disk is full) is
+dropped, and whoever logs hears nothing of it.
 """
 
+import io
 import json
 import logging
 import re
 import sys
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import orjson
 import structlog
@@ -22,12 +26,29 @@ BARE = re.compile(r"[!#-<>-\[\]-~]+")
 """Printable ASCII but for quotes, backslashes and equal signs, which would need quotes."""
 
 
+class _Dropping(io.TextIOBase):
+    """A stream that takes every line, and drops those that the stream behind it does not."""
+
+    def __init__(self, behind: TextIO) -> None:
+        self._behind = behind
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: it is closed
+            self._behind.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._behind.flush()
+
+
 def configure_logs(form: Literal["console", "json"], level: str) -> None:
     """Send all logs, those of libraries too, to standard error in one form."""
     shared: list[structlog.typing.Processor] = [
         _stamp,
         _place_exception,
     ]
+    lines = cast(TextIO, _Dropping(sys.stderr))
     renderer: structlog.typing.Processor
     if form == "json":
         renderer = _render_json
@@ -40,10 +61,10 @@ def configure_logs(form: Literal["console", "json"], level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(lines),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

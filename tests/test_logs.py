@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,49 @@ def test_lines_without_secrets(form: str) -> None:
     assert len(lines) == 4
     assert "secret" not in "".join(lines)
     assert "builtins.ValueError" in lines[2]
+
+
+GOING_ON = """
+import logging, sys, structlog
+from app.logs import configure_logs
+configure_logs(sys.argv[1], "info")
+ours, theirs = structlog.get_logger("ours"), logging.getLogger("theirs")
+ours.info("begun")
+sys.stdin.readline()
+for _ in range(1000):
+    ours.info("settled")
+    theirs.warning("slow")
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_lines_that_nobody_reads(form: str) -> None:
+    """When the reader of standard error is gone, lines are dropped and the program goes on."""
+    with subprocess.Popen(
+        [sys.executable, "-c", GOING_ON, form],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stderr
+        assert "begun" in program.stderr.readline()
+        program.stderr.close()
+        said, _ = program.communicate("\n")
+    assert (program.returncode, said) == (0, "went on\n")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_lines_on_a_full_disk(form: str) -> None:
+    """Where there is no room for a line it is dropped, too."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", GOING_ON, form],
+            input="\n",
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            check=False,
+        )
+    assert ended.stdout == "went on\n"
