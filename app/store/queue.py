@@ -10,6 +10,7 @@ Hahne's dynamic threshold for shared buffers, 1998, with a factor of one.)
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
@@ -49,6 +50,10 @@ class FairQueue(Generic[S]):
 
     def __bool__(self) -> bool:
         return bool(self._lines)
+
+    def __iter__(self) -> Iterator[S]:
+        for line in self._lines.values():
+            yield from line.waiting
 
     def put(self, item: S) -> None:
         """Append. Raises Overloaded where there is no room left for the organization.

@@ -59,6 +59,11 @@ OUTAGES = (
     errors.ReadOnlySqlTransaction,
 )
 
+IN_DOUBT = (
+    "The write was not taken, or its fate is unknown: send the same again, with the same"
+    " idempotency key."
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -121,7 +126,7 @@ class Writer:
     def submit(self, commands: Sequence[Task]) -> asyncio.Future[Answer]:
         """Queue one group of one organization; its commands must have passed their own `check`.
 
-        Raises Overloaded.
+        Raises Overloaded, or Unavailable while the server ends.
         """
         if self._closing:
             raise Unavailable("The server is shutting down; send the same again.")
@@ -137,19 +142,32 @@ class Writer:
         return waiting.answer
 
     async def _run(self) -> None:
-        while True:
-            if not self._queue:
-                if self._closing:
-                    return
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            batch = self._queue.take(min(self._limit, self.max_batch_entries))
-            if batch:
-                self.batches += 1
-                started = time.perf_counter()
-                await self._answer(batch)
-                self._learn(batch, time.perf_counter() - started)
+        while self._queue or not self._closing:
+            batch: list[_Waiting] = []
+            try:
+                await self._arrival()
+                batch = self._queue.take(min(self._limit, self.max_batch_entries))
+                if batch:
+                    self.batches += 1
+                    started = time.perf_counter()
+                    await self._answer(batch)
+                    self._learn(batch, time.perf_counter() - started)
+            except Exception:
+                await self._begin_anew(batch)
+                log.exception("writer_failed")
+
+    async def _arrival(self) -> None:
+        while not self._queue and not self._closing:
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _begin_anew(self, batch: Sequence[_Waiting]) -> None:
+        """Answer all that wait; keep neither queue nor connection, whatever state they are in."""
+        queue, self._queue = self._queue, FairQueue(self.max_waiting_entries)
+        for waiting in (*batch, *queue):
+            if not waiting.answer.done():
+                waiting.answer.set_exception(Unavailable(IN_DOUBT))
+        await self._disconnect()
 
     def _learn(self, batch: Sequence[_Waiting], seconds: float) -> None:
         """Let the limit of a batch follow what goes through in the time wanted."""
@@ -261,10 +279,7 @@ def _may_pass(fault: psycopg.Error) -> bool:
 
 def _for_caller(fault: Exception) -> Exception:
     if isinstance(fault, LASTING) or (isinstance(fault, psycopg.Error) and _may_pass(fault)):
-        unavailable = Unavailable(
-            "The write was not taken, or its fate is unknown: send the same again, with the same"
-            " idempotency key."
-        )
+        unavailable = Unavailable(IN_DOUBT)
         unavailable.__cause__ = fault
         return unavailable
     return fault

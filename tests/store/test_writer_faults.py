@@ -36,6 +36,7 @@ from app.store.administration import create_accounts, create_ledger
 from app.store.database import Connection, Database, Unavailable
 from app.store.pipeline import Pipeline
 from app.store.posting import Answer, Group, post
+from app.store.queue import FairQueue
 from app.store.verify import verify
 from app.store.writer import Writer
 
@@ -315,6 +316,44 @@ async def test_a_fault_of_ours_fails_alone(bench: Bench, monkeypatch: pytest.Mon
             " AND state LIKE 'idle in transaction%'"
         )
         assert await cursor.fetchall() == [(0,)], "no transaction is left open"
+    assert await bench.total() == (3, 6, 3)
+
+
+@pytest.mark.parametrize("place", ["take", "answer", "tell", "learn"])
+async def test_a_fault_of_the_writer_itself(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Wherever the writer fails, all who wait hear of it; it goes on, and keys do their work."""
+    left = 1
+
+    def failing(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise RuntimeError("injected")
+
+    async def failing_later(*_: object) -> None:
+        failing()
+
+    with monkeypatch.context() as patch:
+        match place:
+            case "take":
+                patch.setattr(FairQueue, "take", failing)
+            case "answer":
+                patch.setattr(Writer, "_attempt", failing_later)
+                patch.setattr(writing, "_parts", failing)
+                left = 2
+            case "tell":
+                bench.writer.on_written = failing
+            case "learn":
+                patch.setattr(Writer, "_learn", failing)
+        waiting = [bench.writer.submit([bench.posting(key)]) for key in ("a", "b")]
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        expected = list if place == "learn" else Unavailable
+        assert [type(answer) for answer in answers] == [expected] * 2
+    bench.writer.on_written = None
+    for key in ("a", "b", "c"):
+        assert isinstance(await bench.writer.write(bench.posting(key)), Recorded | Replayed)
     assert await bench.total() == (3, 6, 3)
 
 
