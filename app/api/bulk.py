@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import orjson
@@ -52,6 +52,7 @@ from app.api.errors import (
 )
 from app.api.http import (
     MAX_LOGGED_CODES,
+    MAX_QUERY_PARAMETERS,
     STATUS,
     Headers,
     check_content,
@@ -226,12 +227,14 @@ class _Load:
 
     async def _find_ledger(self) -> UUID:
         """The ledger of the address. Refuses at once what would be refused for every line."""
-        parameters = parse_qs(self.scope["query_string"].decode("latin-1"), max_num_fields=20)
-        if set(parameters) != {"ledgerId"} or len(parameters["ledgerId"]) > 1:
+        text = self.scope["query_string"].decode("latin-1")
+        parameters = parse_qsl(text) if text.count("&") < MAX_QUERY_PARAMETERS else []
+        if [name for name, _ in parameters] != ["ledgerId"]:
             raise RequestRefused(
                 400, Code.BAD_REQUEST, "ledgerId, once, is the only parameter of the address."
             )
-        ledger_id = decode_as(LEDGER, parameters["ledgerId"][0])
+        ((_, given),) = parameters
+        ledger_id = decode_as(LEDGER, given)
         if ledger_id is None:
             raise RequestRefused(
                 400, Code.BAD_REQUEST, f"ledgerId is not an id of the kind {LEDGER}_…."

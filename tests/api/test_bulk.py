@@ -272,6 +272,33 @@ async def test_lines_are_read_as_graphql_reads_them(api: Api, oddity: Json) -> N
         assert after == before
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "ledgerId",
+        "ledgerId=",
+        "ledgerid=LEDGER",
+        "ledgerId=LEDGER&ledgerId=LEDGER",
+        "ledgerId=LEDGER&dryRun=true",
+        "ledgerId=%FF",
+        "&".join(["ledgerId=LEDGER"] * 50),
+        "&".join(f"a{number}=1" for number in range(50)),
+    ],
+)
+async def test_other_addresses(api: Api, query: str) -> None:
+    """Whatever else the address says, much or little, is refused before a line is read."""
+    market = await Market.open(api)
+    before = await market.state()
+    response = await api.http.post(
+        f"{bulk.PATH}?{query.replace('LEDGER', market.ledger)}",
+        content=lines_of(market.posting("line", "cash", "wallet", 5)),
+        headers={"Authorization": f"Bearer {api.token}", **JSON_LINES},
+    )
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "BAD_REQUEST")
+    assert await market.state() == before
+
+
 async def test_every_kind_of_answer_is_among_the_oddities(api: Api) -> None:
     """The comparison above meets inputs that GraphQL takes, refuses, and cannot read."""
     market = await Market.open(api)
