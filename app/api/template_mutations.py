@@ -23,6 +23,7 @@ from app.api.refusals import (
     LedgerArchived,
     LedgerNotFound,
     Overloaded,
+    PeriodClosed,
     TemplateArchived,
     TemplateNotFound,
     ValidationFailed,
@@ -205,6 +206,7 @@ PostTemplateResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | PeriodClosed
     | EntryTooLarge
     | InsufficientFunds
     | CeilingExceeded

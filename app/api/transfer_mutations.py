@@ -21,6 +21,7 @@ from app.api.refusals import (
     LedgerNotFound,
     NormalBalancesDiffer,
     Overloaded,
+    PeriodClosed,
     ValidationFailed,
     VelocityExceeded,
     answering,
@@ -83,6 +84,7 @@ TransferResult = Annotated[
     | LedgerNotFound
     | AccountNotOpen
     | LedgerArchived
+    | PeriodClosed
     | EntryTooLarge
     | InsufficientFunds
     | CeilingExceeded

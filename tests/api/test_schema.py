@@ -135,6 +135,25 @@ def test_mutations_have_one_shape() -> None:
         assert all([i.name for i in error.interfaces] == ["UserError"] for error in errors)
 
 
+def test_what_can_be_dated_can_meet_a_closed_period() -> None:
+    """A mutation that takes effectiveAt, itself or in its parts, may be refused for its period."""
+    mutations = SCHEMA.mutation_type
+    assert mutations is not None
+    dated = set()
+    for name, field in mutations.fields.items():
+        given = get_named_type(field.args["input"].type)
+        assert isinstance(given, GraphQLInputObjectType)
+        parts = [given, *(get_named_type(part.type) for part in given.fields.values())]
+        if any(isinstance(t, GraphQLInputObjectType) and "effectiveAt" in t.fields for t in parts):
+            union = get_named_type(field.type)
+            assert isinstance(union, GraphQLUnionType)
+            assert "PeriodClosed" in {kind.name for kind in union.types}, name
+            dated.add(name)
+    assert dated == {
+        *("postTransaction", "postTransactions", "reverseTransaction", "transfer", "postTemplate"),
+    }
+
+
 def test_error_codes_are_the_precedence() -> None:
     """ErrorCode lists the codes of all refusals in the order in which they are looked for."""
     codes = [kind.code for kind in refusals.PRECEDENCE]

@@ -59,6 +59,11 @@ mutation ($input: PostTemplateInput!) {{
 }}
 """
 
+CLOSED = "2026-01-31T23:59:59.999999Z"
+CLOSE = f"""mutation ($ledger: ID!) {{
+  closePeriod(input: {{ledgerId: $ledger, through: "{CLOSED}"}}) {{ __typename }}
+}}"""
+
 PARAMETERS: list[Json] = [
     {"name": "amount", "kind": "AMOUNT", "minimum": "1"},
     {"name": "sellerId", "kind": "TEXT"},
@@ -700,3 +705,11 @@ async def test_codes_are_of_a_ledger(orders: Orders) -> None:
         "ACCOUNT_NOT_FOUND",
         ["input", "entries", "0", "accountId"],
     )
+
+
+async def test_a_closed_period(orders: Orders) -> None:
+    """An order is not dated into a closed period either."""
+    await orders.api.run(CLOSE, {"ledger": orders.ledger})
+    answer = await orders.refused(effectiveAt=CLOSED)
+    assert (answer["code"], answer["path"]) == ("PERIOD_CLOSED", ["input", "effectiveAt"])
+    assert (await orders.post())["__typename"] == "PostTemplateSuccess"

@@ -26,6 +26,11 @@ mutation ($input: TransferInput!) {{
 }}
 """
 
+CLOSED = "2026-01-31T23:59:59.999999Z"
+CLOSE = f"""mutation ($ledger: ID!) {{
+  closePeriod(input: {{ledgerId: $ledger, through: "{CLOSED}"}}) {{ __typename }}
+}}"""
+
 
 @pytest_asyncio.fixture
 async def market(api: Api) -> Market:
@@ -186,3 +191,11 @@ async def test_keys_that_may_not(market: Market, database_url: str) -> None:
         assert (answer["code"], answer["path"]) == ("LEDGER_NOT_FOUND", ["input", "ledgerId"])
     assert await market.balances("wallet") == (100, 0, 100, 100)
     assert verify(database_url).violations == ()
+
+
+async def test_a_closed_period(market: Market) -> None:
+    """A transfer is not dated into a closed period either."""
+    await market.api.run(CLOSE, {"ledger": market.ledger})
+    answer = await refused(market, "wallet", "shop", 5, effectiveAt=CLOSED)
+    assert (answer["code"], answer["path"]) == ("PERIOD_CLOSED", ["input", "effectiveAt"])
+    assert (await transfer(market, "wallet", "shop", 5))["__typename"] == "TransferSuccess"
