@@ -275,10 +275,15 @@ READ_REVERSED = """
         AND t.transaction_id = wanted.id
     JOIN transactions r ON r.organization_id = t.organization_id AND r.ledger_id = t.ledger_id
         AND r.reverses_sequence = t.sequence
-    JOIN entries e ON e.organization_id = r.organization_id AND e.ledger_id = r.ledger_id
-        AND e.transaction_sequence = r.sequence
+    CROSS JOIN LATERAL (
+        SELECT account_id, direction, amount FROM entries
+        WHERE organization_id = r.organization_id AND ledger_id = r.ledger_id
+            AND transaction_sequence = r.sequence
+        OFFSET 0
+    ) e
     GROUP BY t.organization_id, t.ledger_id, t.sequence, e.account_id, e.direction
 """
+"""OFFSET 0 keeps the look-up of entries by itself; joined, it reads the ledger while young."""
 
 
 def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
