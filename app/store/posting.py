@@ -60,13 +60,23 @@ from app.ledger.transactions import (
 )
 from app.store import velocities
 from app.store.arrays import (
+    BYTES,
+    INT4S,
+    INT8S,
+    JSONS,
+    MOMENTS,
+    NULL,
+    NUMBERS,
+    TEXTS,
+    UUIDS,
     array,
     arrays,
     binary,
+    int4,
+    int8,
     json,
     moment,
     number,
-    optional_number,
     text,
     uuid,
     word,
@@ -290,36 +300,46 @@ def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
     """The statements that lock and read, in order, by what they find."""
     posts = [command for command in commands if isinstance(command, PostTransaction)]
     changes = [command for command in commands if not isinstance(command, PostTransaction)]
-    ledgers = arrays((uuid, uuid), sorted({(c.scope.organization_id, c.ledger_id) for c in posts}))
+    ledgers = arrays(
+        (UUIDS, UUIDS), {(uuid(c.scope.organization_id), uuid(c.ledger_id)) for c in posts}
+    )
     accounts = arrays(
-        (uuid, uuid),
-        sorted({(c.scope.organization_id, e.account_id) for c in posts for e in c.entries}),
+        (UUIDS, UUIDS),
+        {(uuid(c.scope.organization_id), uuid(e.account_id)) for c in posts for e in c.entries},
     )
     keys = arrays(
-        (uuid, uuid, text),
-        [(c.scope.organization_id, c.ledger_id, c.idempotency_key) for c in posts],
+        (UUIDS, UUIDS, TEXTS),
+        [
+            (uuid(c.scope.organization_id), uuid(c.ledger_id), text(c.idempotency_key))
+            for c in posts
+        ],
     )
     reads: dict[str, Statement] = {}
     if changes:
-        holds = arrays((uuid, uuid), [(c.scope.organization_id, c.transaction_id) for c in changes])
+        holds = arrays(
+            (UUIDS, UUIDS),
+            [(uuid(c.scope.organization_id), uuid(c.transaction_id)) for c in changes],
+        )
         reads["holds"] = (READ_HOLDS, holds)
         reads["lines"] = (READ_LINES, holds)
         ledgers += holds
         accounts += holds
-        keys += [
-            *holds,
-            array(text, (None if isinstance(c, RunDue) else c.idempotency_key for c in changes)),
-        ]
+        of_changes = [NULL if isinstance(c, RunDue) else text(c.idempotency_key) for c in changes]
+        keys += [*holds, array(TEXTS, of_changes)]
     reversals = [
-        (c.scope.organization_id, c.transaction_id)
+        (uuid(c.scope.organization_id), uuid(c.transaction_id))
         for c in changes
         if isinstance(c, ReverseTransaction)
     ]
     if reversals:
-        reads["reversed"] = (READ_REVERSED, arrays((uuid, uuid), reversals))
-    named = [(c.scope.organization_id, c.ledger_id, c.external_id) for c in posts if c.external_id]
+        reads["reversed"] = (READ_REVERSED, arrays((UUIDS, UUIDS), reversals))
+    named = [
+        (uuid(c.scope.organization_id), uuid(c.ledger_id), text(c.external_id))
+        for c in posts
+        if c.external_id
+    ]
     if named:
-        reads["external_ids"] = (READ_EXTERNAL_IDS, arrays((uuid, uuid, text), named))
+        reads["external_ids"] = (READ_EXTERNAL_IDS, arrays((UUIDS, UUIDS, TEXTS), named))
     lock_ledgers, lock_accounts = LOCKS[bool(changes)]
     return {
         "ledgers": (lock_ledgers, ledgers),
@@ -327,6 +347,10 @@ def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
         "clock_and_keys": (KEYS[bool(changes)], keys),
         **reads,
     }
+
+
+_DIRECTIONS = {direction.value: direction for direction in Direction}
+_STATUSES = {status.value: status for status in AccountStatus}
 
 
 def _book(
@@ -349,8 +373,8 @@ def _book(
             ledger_id,
             currency,
             exponent,
-            Direction(normal),
-            AccountStatus(status),
+            _DIRECTIONS[normal],
+            _STATUSES[status],
             floor,
             version,
             Balances(debits, credits_, pending_debits, pending_credits),
@@ -506,19 +530,19 @@ WRITES: dict[Shape, str] = {
 """A transaction made in this batch is inserted as it ends."""
 
 TRANSACTION = (
-    *(uuid, uuid, uuid, number, word, text, text, json),
-    *(moment, moment, moment, moment),
+    *(UUIDS, UUIDS, UUIDS, INT8S, TEXTS, TEXTS, TEXTS, JSONS),
+    *(MOMENTS, MOMENTS, MOMENTS, MOMENTS),
 )
-TERMS = (text, moment, moment, moment, optional_number)
-CHANGED_TRANSACTION = (uuid, uuid, word, moment, moment, moment)
-REVISION = (text, json, optional_number, text, text, moment)
-EVENT = (uuid, uuid, number, number, word, text, binary, text, moment)
+TERMS = (TEXTS, MOMENTS, MOMENTS, MOMENTS, INT8S)
+CHANGED_TRANSACTION = (UUIDS, UUIDS, TEXTS, MOMENTS, MOMENTS, MOMENTS)
+REVISION = (TEXTS, JSONS, INT4S, TEXTS, TEXTS, MOMENTS)
+EVENT = (UUIDS, UUIDS, INT8S, INT4S, TEXTS, TEXTS, BYTES, TEXTS, MOMENTS)
 ENTRY = (
-    *(uuid, uuid, number, uuid, number, moment, moment, number, number, word, word),
-    *(number, number, number, number, number, json),
+    *(UUIDS, UUIDS, INT8S, UUIDS, INT8S, MOMENTS, MOMENTS, INT4S, INT4S, TEXTS, TEXTS),
+    *(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, JSONS),
 )
-ACCOUNT = (uuid, uuid, number, number, number, number, number)
-LEDGER = (uuid, uuid, number, moment)
+ACCOUNT = (UUIDS, UUIDS, INT8S, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+LEDGER = (UUIDS, UUIDS, INT8S, MOMENTS)
 
 
 def _write(book: Book, written: Sequence[Recorded | Postponed]) -> list[Statement]:
@@ -552,111 +576,124 @@ def _write(book: Book, written: Sequence[Recorded | Postponed]) -> list[Statemen
             parameters += arrays(REVISION, map(_revision_row, changed))
     parameters += arrays(EVENT, map(_event_row, recorded))
     if shape.revised:
-        parameters.append(array(json, (r.event.changes for r in recorded)))
+        parameters.append(array(JSONS, [json(r.event.changes) for r in recorded]))
     parameters += arrays(ENTRY, (row for r in recorded for row in _entry_rows(r)))
     parameters += arrays(ACCOUNT, map(_account_row, accounts))
     parameters += arrays(LEDGER, (_ledger_row(book.ledgers[key]) for key in ledgers))
     return [(WRITES[shape], parameters), *velocities.writing(accounts)]
 
 
-def _transaction_row(t: Transaction) -> tuple[Any, ...]:
+def _transaction_row(t: Transaction) -> tuple[bytes, ...]:
     return (
-        t.organization_id,
-        t.transaction_id,
-        t.ledger_id,
-        t.sequence,
-        t.status.value,
-        t.description,
-        t.external_id,
-        t.metadata,
-        t.effective_at,
-        t.created_at,
-        t.posted_at,
-        t.voided_at,
+        uuid(t.organization_id),
+        uuid(t.transaction_id),
+        uuid(t.ledger_id),
+        int8(t.sequence),
+        word(t.status.value),
+        text(t.description),
+        text(t.external_id),
+        json(t.metadata),
+        moment(t.effective_at),
+        moment(t.created_at),
+        moment(t.posted_at),
+        moment(t.voided_at),
     )
 
 
-def _changed_transaction_row(t: Transaction) -> tuple[Any, ...]:
+def _changed_transaction_row(t: Transaction) -> tuple[bytes, ...]:
     return (
-        t.organization_id,
-        t.transaction_id,
-        t.status.value,
-        t.posted_at,
-        t.voided_at,
-        t.due_at,
+        uuid(t.organization_id),
+        uuid(t.transaction_id),
+        word(t.status.value),
+        moment(t.posted_at),
+        moment(t.voided_at),
+        moment(t.due_at),
     )
 
 
-def _terms_row(t: Transaction) -> tuple[Any, ...]:
-    reason = None if t.reason is None else t.reason.value
-    return (reason, t.posts_at, t.expires_at, t.due_at, t.reverses_sequence)
+def _terms_row(t: Transaction) -> tuple[bytes, ...]:
+    return (
+        NULL if t.reason is None else word(t.reason.value),
+        moment(t.posts_at),
+        moment(t.expires_at),
+        moment(t.due_at),
+        NULL if t.reverses_sequence is None else int8(t.reverses_sequence),
+    )
 
 
-def _revision_row(t: Transaction) -> tuple[Any, ...]:
+def _revision_row(t: Transaction) -> tuple[bytes, ...]:
     refused = t.refused
-    labels = (t.description, t.metadata)
+    labels = (text(t.description), json(t.metadata))
     if refused is None:
-        return (*labels, None, None, None, None)
-    return (*labels, refused.attempts, refused.code, refused.message, refused.refused_at)
+        return (*labels, NULL, NULL, NULL, NULL)
+    return (
+        *labels,
+        int4(refused.attempts),
+        word(refused.code),
+        text(refused.message),
+        moment(refused.refused_at),
+    )
 
 
-def _event_row(recorded: Recorded) -> tuple[Any, ...]:
+def _event_row(recorded: Recorded) -> tuple[bytes, ...]:
     t, event = recorded.transaction, recorded.event
     return (
-        t.organization_id,
-        t.ledger_id,
-        t.sequence,
-        event.number,
-        event.kind.value,
-        event.idempotency_key,
-        event.fingerprint,
-        event.description,
-        event.recorded_at,
+        uuid(t.organization_id),
+        uuid(t.ledger_id),
+        int8(t.sequence),
+        int4(event.number),
+        word(event.kind.value),
+        text(event.idempotency_key),
+        binary(event.fingerprint),
+        text(event.description),
+        moment(event.recorded_at),
     )
 
 
-def _entry_rows(recorded: Recorded) -> Iterable[tuple[Any, ...]]:
-    t, recorded_at = recorded.transaction, recorded.event.recorded_at
+def _entry_rows(recorded: Recorded) -> Iterable[tuple[bytes, ...]]:
+    t = recorded.transaction
+    organization_id, ledger_id = uuid(t.organization_id), uuid(t.ledger_id)
+    transaction_sequence, recorded_at = int8(t.sequence), moment(recorded.event.recorded_at)
     for entry in recorded.entries:
         after = entry.balances_after
         yield (
-            t.organization_id,
-            entry.account_id,
-            entry.sequence,
-            t.ledger_id,
-            t.sequence,
-            entry.effective_at,
+            organization_id,
+            uuid(entry.account_id),
+            int8(entry.sequence),
+            ledger_id,
+            transaction_sequence,
+            moment(entry.effective_at),
             recorded_at,
-            entry.line,
-            entry.event,
-            entry.direction.value,
-            entry.effect.value,
-            entry.amount,
-            after.posted_debits,
-            after.posted_credits,
-            after.pending_debits,
-            after.pending_credits,
-            entry.metadata or None,
+            int4(entry.line),
+            int4(entry.event),
+            word(entry.direction.value),
+            word(entry.effect.value),
+            number(entry.amount),
+            number(after.posted_debits),
+            number(after.posted_credits),
+            number(after.pending_debits),
+            number(after.pending_credits),
+            json(entry.metadata or None),
         )
 
 
-def _account_row(account: Account) -> tuple[Any, ...]:
+def _account_row(account: Account) -> tuple[bytes, ...]:
     totals = account.balances
     return (
-        account.organization_id,
-        account.account_id,
-        account.version,
-        totals.posted_debits,
-        totals.posted_credits,
-        totals.pending_debits,
-        totals.pending_credits,
+        uuid(account.organization_id),
+        uuid(account.account_id),
+        int8(account.version),
+        number(totals.posted_debits),
+        number(totals.posted_credits),
+        number(totals.pending_debits),
+        number(totals.pending_credits),
     )
 
 
-def _ledger_row(ledger: Ledger) -> tuple[Any, ...]:
+def _ledger_row(ledger: Ledger) -> tuple[bytes, ...]:
     return (
-        ledger.organization_id,
-        ledger.ledger_id,
-        ledger.last_sequence,
-        ledger.last_recorded_at,
+        uuid(ledger.organization_id),
+        uuid(ledger.ledger_id),
+        int8(ledger.last_sequence),
+        moment(ledger.last_recorded_at),
     )

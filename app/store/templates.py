@@ -16,7 +16,7 @@ from app.ledger.refusals import AccountNotFound, LedgerArchived, TemplateNotFoun
 from app.ledger.templates import CreateTemplate, PostFromTemplate
 from app.ledger.transactions import Transaction
 from app.store.administration import among, bound, lock_ledger
-from app.store.arrays import arrays, json, number, text, uuid
+from app.store.arrays import INT4S, INT8S, JSONS, TEXTS, UUIDS, arrays, int4, int8, json, text, uuid
 from app.store.database import Connection, sql, tenancy
 from app.store.pipeline import Statement, numbered
 from app.store.reading import of_organization
@@ -75,21 +75,24 @@ async def archive_template(
     return newest
 
 
+USE = (UUIDS, UUIDS, INT8S, TEXTS, INT4S, JSONS)
+
+
 def uses(made: Sequence[tuple[PostFromTemplate, Transaction]]) -> list[Statement]:
     """The statement that records what was made from templates; none if nothing was."""
     rows = [
         (
-            transaction.organization_id,
-            transaction.ledger_id,
-            transaction.sequence,
-            command.code,
-            command.use.version,
-            command.use.params,
+            uuid(transaction.organization_id),
+            uuid(transaction.ledger_id),
+            int8(transaction.sequence),
+            text(command.code),
+            int4(command.use.version),
+            json(command.use.params),
         )
         for command, transaction in made
         if command.use is not None
     ]
-    return [(_INSERT_USES, arrays((uuid, uuid, number, text, number, json), rows))] if rows else []
+    return [(_INSERT_USES, arrays(USE, rows))] if rows else []
 
 
 async def _newest(

@@ -16,7 +16,20 @@ from app.ledger.book import OfOrganization
 from app.ledger.refusals import ValidationFailed
 from app.ledger.velocities import MAX_LIMITS, Gone, Period, Velocity, Window
 from app.store.administration import lock_account, update_account
-from app.store.arrays import arrays, moment, number, text, uuid
+from app.store.arrays import (
+    INT8S,
+    MOMENTS,
+    NUMBERS,
+    TEXTS,
+    UUIDS,
+    arrays,
+    int8,
+    moment,
+    number,
+    single,
+    text,
+    uuid,
+)
 from app.store.database import Connection, Row, Snapshot, tenancy
 from app.store.pipeline import Statement, numbered
 from app.store.rows import AccountRow
@@ -94,25 +107,26 @@ WRITE = numbered("""
     WHERE v.organization_id = c.organization_id AND v.account_id = c.account_id
         AND v.name = c.name
 """)
-COLUMNS = (uuid, uuid, text, moment, number, number, number)
+COLUMNS = (UUIDS, UUIDS, TEXTS, MOMENTS, INT8S, NUMBERS, INT8S)
 
 
 def reading(accounts: Iterable[OfOrganization], now: datetime) -> Statement:
     """Read the limits of locked accounts, for `found`."""
-    return READ_LOCKED, [*arrays((uuid, uuid), accounts), now.isoformat()]
+    keys = [(uuid(organization_id), uuid(account_id)) for organization_id, account_id in accounts]
+    return READ_LOCKED, [*arrays((UUIDS, UUIDS), keys), single(moment(now))]
 
 
 def writing(accounts: Iterable[Account]) -> list[Statement]:
     """Keep the usage of changed accounts; no statement where none is limited."""
     rows = [
         (
-            account.organization_id,
-            account.account_id,
-            velocity.name,
-            velocity.counted_from,
-            velocity.counted_after,
-            velocity.used_amount,
-            velocity.used_count,
+            uuid(account.organization_id),
+            uuid(account.account_id),
+            text(velocity.name),
+            moment(velocity.counted_from),
+            int8(velocity.counted_after),
+            number(velocity.used_amount),
+            int8(velocity.used_count),
         )
         for account in accounts
         for velocity in (account.limits.velocities if account.limits else ())
