@@ -22,10 +22,11 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg import AsyncConnection, IsolationLevel
-from psycopg.adapt import AdaptersMap, Buffer, Loader
+from psycopg.adapt import AdaptersMap
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import ConnectionTimeout
 from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg.types.numeric import IntLoader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -78,13 +79,6 @@ class Unavailable(Exception):
 
 class Busy(Exception):
     """The database answers, but none of our connections was free in time."""
-
-
-class _WholeNumber(Loader):
-    """Every numeric column here is a whole number, so it is loaded as an int."""
-
-    def load(self, data: Buffer) -> int:
-        return int(bytes(data))
 
 
 def sql(statement: ClauseElement) -> str:
@@ -302,7 +296,7 @@ async def _configure(connection: Connection) -> None:
 
 
 def _adapt(adapters: AdaptersMap) -> None:
-    adapters.register_loader("numeric", _WholeNumber)
+    adapters.register_loader("numeric", IntLoader)  # every numeric here is a whole number
     set_json_loads(orjson.loads, adapters)
     set_json_dumps(orjson.dumps, adapters)
 
