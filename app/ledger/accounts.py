@@ -81,6 +81,22 @@ class Account:
     balances: Balances
     limits: Limits | None = None
 
+    def after(self, balances: Balances) -> "Account":
+        """The account after one more entry. (`dataclasses.replace` takes three times as long.)"""
+        return Account(
+            self.organization_id,
+            self.account_id,
+            self.ledger_id,
+            self.currency,
+            self.exponent,
+            self.normal_balance,
+            self.status,
+            self.available_floor,
+            self.version + 1,
+            balances,
+            self.limits,
+        )
+
     @property
     def available(self) -> int:
         return self.balances.available(self.normal_balance).amount

@@ -43,6 +43,7 @@ class HoldReason(Enum):
 
 
 _NONE: Mapping[str, Any] = {}
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_LAYOUT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -465,5 +466,5 @@ def _canonical_time(moment: datetime | None) -> str | None:
 
 def _digest(kind: str, content: dict[str, Any]) -> bytes:
     given = {name: value for name, value in content.items() if value}
-    text = json.dumps([kind, given], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = _CANONICAL.encode([kind, given])
     return sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -690,7 +690,7 @@ def _carry(
         account = current.get(account_id) or accounts[account_id]
         balances = account.balances.after(effect, direction, amount)
         _refuse_overdraft(account, balances, index)
-        account = replace(account, version=account.version + 1, balances=balances)
+        account = account.after(balances)
         current[account_id] = account
         entries.append(
             Entry(
