@@ -1,9 +1,11 @@
 """From `Authorization: Bearer` to a principal.
 
 Found keys are remembered for a few seconds, so that a busy client costs one query in that time;
-that is also how long a revoked key may still be accepted, here and in every other process.
+that is also how long a revoked key may still be accepted, here and in every other process. Of the
+requests that find a key forgotten only the first asks; the others wait for its answer.
 """
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ class Authenticator:
     database: Database
     remember_seconds: float
     _remembered: dict[bytes, tuple[float, Principal]] = field(default_factory=dict)
+    _finding: dict[bytes, asyncio.Task[Principal | None]] = field(default_factory=dict)
 
     async def __call__(self, headers: Mapping[bytes, bytes], /) -> Principal:
         """Raises RequestRefused: 401, alike for every token that is not in use, or 503."""
@@ -39,19 +42,29 @@ class Authenticator:
         remembered = self._remembered.get(token)
         if remembered is not None and remembered[0] > now:
             return remembered[1]
+        finding = self._finding.get(token)
+        if finding is None:
+            finding = self._finding[token] = asyncio.create_task(self._find(token, now))
+            finding.add_done_callback(lambda _: self._finding.pop(token))
         try:
-            principal = await self._find(token)
+            principal = await asyncio.shield(finding)
         except Unavailable as fault:
             raise RequestRefused(503, Code.UNAVAILABLE, str(fault), {"Retry-After": "1"}) from fault
         if principal is None:
-            self._remembered.pop(token, None)
             raise RequestRefused(401, Code.UNAUTHENTICATED, "The API key is not in use.", CHALLENGE)
+        return principal
+
+    async def _find(self, token: bytes, now: float) -> Principal | None:
+        principal = await self._look_up(token)
+        if principal is None:
+            self._remembered.pop(token, None)
+            return None
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered[token] = (now + self.remember_seconds, principal)
         return principal
 
-    async def _find(self, token: bytes) -> Principal | None:
+    async def _look_up(self, token: bytes) -> Principal | None:
         try:
             text = token.decode("ascii")
         except UnicodeDecodeError:

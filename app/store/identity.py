@@ -39,6 +39,10 @@ class Permission(Enum):
     ADMIN = "admin"
 
 
+_LADDER = list(Permission)
+_INCLUDING = {step: frozenset(_LADDER[number:]) for number, step in enumerate(_LADDER)}
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An API key in use."""
@@ -53,8 +57,7 @@ class Principal:
 
     def permits(self, permission: Permission) -> bool:
         """Say whether one of the key's permissions is or includes this one."""
-        ladder = list(Permission)
-        return not self.permissions.isdisjoint(ladder[ladder.index(permission) :])
+        return not self.permissions.isdisjoint(_INCLUDING[permission])
 
 
 class OrganizationRow(NamedTuple):
