@@ -48,6 +48,8 @@ def decode(text: str) -> Decoded | None:
 
 
 def decode_as(prefix: str, text: str) -> UUID | None:
-    """Read an id that must be of one type; None where it is not."""
-    decoded = decode(text)
-    return decoded.uuid if decoded is not None and decoded.prefix == prefix else None
+    """Read an id that must be of one type, other than an entry's; None where it is not."""
+    match = _ID.fullmatch(text)
+    if match is None or match[1] != prefix or match[3] is not None:
+        return None
+    return UUID(int=int(match[2], 16))

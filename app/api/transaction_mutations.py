@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from app.api.context import Info
 from app.api.entries import Entry
-from app.api.enums import BatchMode, Direction, HoldReason, PostingStatus
+from app.api.enums import BatchMode, Direction, HoldReason, PostingStatus, by_word
 from app.api.filters import AmountRange
 from app.api.ids import ACCOUNT, LEDGER, TRANSACTION
 from app.api.ledger_mutations import given
@@ -53,6 +53,7 @@ from app.store import rows
 from app.store.identity import Permission
 
 MAX_TRANSACTIONS = 1000
+_DIRECTIONS = by_word(domain.Direction)
 
 
 @strawberry.input(
@@ -591,7 +592,7 @@ def posting(scope: Scope, item: PostTransactionInput) -> commands.PostTransactio
 def _draft(index: int, entry: EntryInput) -> commands.EntryDraft:
     return commands.EntryDraft(
         account_id=required_id(ACCOUNT, entry.account_id, "entries", str(index), "accountId"),
-        direction=domain.Direction(entry.direction.value),
+        direction=_DIRECTIONS[entry.direction.value],
         amount=entry.amount,
         metadata=entry.metadata or {},
         condition=_condition(entry.condition),
