@@ -9,6 +9,7 @@ starlette   no GraphQL: Starlette reads the same JSON and writes the same JSON
 
 import argparse
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -274,8 +275,11 @@ def main() -> None:
     options = parser.parse_args()
     settings = Settings()
     configure_logs(settings.log_format, settings.log_level)
+    application = applications[options.name]()
+    gc.collect()
+    gc.freeze()  # as ledgers serve does
     uvicorn.run(
-        applications[options.name](),
+        application,
         host="127.0.0.1",
         port=options.port,
         log_config=None,
