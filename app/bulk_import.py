@@ -13,7 +13,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlencode
 
@@ -31,6 +31,7 @@ ATTEMPTS = 12
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 PASSING_STATUSES = (429, 502, 503, 504)
+NOT_LEDGERS = "what answers at this address is not Ledgers"
 
 Json = dict[str, Any]
 
@@ -105,8 +106,8 @@ class Import:
         while piece:
             done = 0
             try:
-                for answer in self._exchange(piece):
-                    done = self._count(piece, done, answer)
+                for number in self._exchange(piece):
+                    done = number
                 done = len(piece)
             except _Fault as fault:
                 self._disconnect()
@@ -119,45 +120,66 @@ class Import:
             self.tally.lines += done
             self.show(self.tally)
 
-    def _count(self, piece: Sequence[Line], done: int, answer: Json) -> int:
-        """Count one answer, and say with how many lines of the piece it is through."""
-        number = answer["line"]
-        if not done < number <= len(piece):
-            raise ImportStopped("the server answers other lines than were sent")
-        if "error" in answer:
-            self._count_refused(piece[number - 1], answer["error"])
-        elif answer["replayed"]:
-            self.tally.replayed += 1
-        else:
-            self.tally.posted += 1
-        return int(number)
+    def _exchange(self, piece: Sequence[Line]) -> Iterator[int]:
+        """Send lines and count the answers; give the number of each line that was answered.
+
+        Only an answer to every line that is not blank, in order, and then a summary that agrees
+        with them is taken for success. Raises _Fault or ImportStopped.
+        """
+        before, is_complete = replace(self.tally), False
+        awaited = (number for number, line in enumerate(piece, 1) if (line.text or b"").strip())
+        for answer in self._answers(piece):
+            match answer:
+                case _ if is_complete:
+                    raise ImportStopped("the server goes on after its summary")
+                case {"line": number} if number != next(awaited, None):
+                    raise ImportStopped("the server answers other lines than were sent")
+                case {"line": int(number), "error": {"code": str(), "message": str()} as error}:
+                    self._count_refused(piece[number - 1], error)
+                    yield number
+                case {"line": int(number), "replayed": bool(is_replayed)}:
+                    self.tally.replayed += is_replayed
+                    self.tally.posted += not is_replayed
+                    yield number
+                case {"error": {"code": str(), "message": str(), "retryable": bool()} as error}:
+                    raise _stopping(error)
+                case {"lines": _}:
+                    if next(awaited, None) or not self._is_summary(answer, len(piece), before):
+                        raise ImportStopped("the server's summary is not that of what was sent")
+                    is_complete = True
+                case _:
+                    raise ImportStopped(NOT_LEDGERS)
+        if not is_complete:
+            raise _Fault("the server's answer was cut short")
+
+    def _is_summary(self, answer: Json, lines: int, before: Tally) -> bool:
+        counted = {
+            "lines": lines,
+            "posted": self.tally.posted - before.posted,
+            "replayed": self.tally.replayed - before.replayed,
+            "refused": self.tally.refused - before.refused,
+        }
+        return counted.items() <= answer.items()
 
     def _count_refused(self, line: Line, error: Json) -> None:
         self.tally.refused += 1
         self.refuse(Refused(line, error))
 
-    def _exchange(self, piece: Sequence[Line]) -> Iterator[Json]:
-        """The answers to lines, without the summary. Raises _Fault or ImportStopped."""
+    def _answers(self, piece: Sequence[Line]) -> Iterator[Any]:
+        """What the server says, line by line. Raises _Fault or ImportStopped."""
         try:
             response = self._send(b"".join((line.text or b"") + b"\n" for line in piece))
             if response.status != 200:
                 raise _not_begun(response)
             while (text := response.readline()).endswith(b"\n"):
-                answer = orjson.loads(text)
-                if "line" in answer:
-                    yield answer
-                elif "error" in answer:
-                    raise _stopping(answer["error"])
-                else:
-                    response.read()
-                    return
+                yield orjson.loads(text)
+            response.read()
         except orjson.JSONDecodeError as fault:
-            raise ImportStopped("what answers at this address is not Ledgers") from fault
+            raise ImportStopped(NOT_LEDGERS) from fault
         except (OSError, http.client.HTTPException) as fault:
             raise _Fault(
                 f"the server cannot be reached: {fault or type(fault).__name__}"
             ) from fault
-        raise _Fault("the server's answer was cut short")
 
     def _send(self, body: bytes) -> http.client.HTTPResponse:
         if self._connection is None:

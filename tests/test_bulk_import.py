@@ -7,7 +7,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from tests.test_serve import (
 
 __all__ = ["directory", "serve"]
 
+TOKEN = "ldg_test_03538K58SnQqiY7zTNe6pt1f1O8NayGSyK0CLeWuSxW9QTPhWl1TPjV3eTp5h"
 POSTED = "query ($id: ID!) { account(id: $id) { balances { posted { amount } } } }"
 
 
@@ -245,22 +249,117 @@ def test_imports_that_cannot_be(books: Books) -> None:
     assert books.cash() == before
 
 
-def test_servers_that_are_away_for_long(
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """The address of a server that answers whatever it is sent with this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Ended:
+    """How an import in this process ended: its status and what it printed."""
+
+    status: object
+    out: str
+    err: str
+
+
+ImportFile = Callable[[str, bytes], Ended]
+
+
+@pytest.fixture
+def import_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """After a bounded number of attempts the import ends with a sentence."""
+) -> ImportFile:
+    """Runs an import of some lines, which gives up soon."""
     monkeypatch.setattr(bulk_import, "ATTEMPTS", 3)
     monkeypatch.setattr(cli, "configure_logs", lambda _form, _level: None)
-    file = tmp_path / "postings.jsonl"
-    file.write_text("{}\n")
+
+    def run(url: str, lines: bytes) -> Ended:
+        file = tmp_path / "postings.jsonl"
+        file.write_bytes(lines)
+        where = ["--url", url, "--ledger", f"ldgr_{'0' * 32}"]
+        monkeypatch.setattr(sys, "argv", ["ledgers", "import", str(file), *where, "--key", TOKEN])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        printed = capsys.readouterr()
+        return Ended(end.value.code, printed.out, printed.err)
+
+    return run
+
+
+POSTED_LINE = b'{"line":%d,"transaction":{},"replayed":false}\n'
+REFUSED_LINE = b'{"line":%d,"error":{"code":"NO","message":"No.","path":[],"retryable":false}}\n'
+SUMMARY = b'{"lines":%d,"posted":%d,"replayed":%d,"refused":%d}\n'
+OTHER_LINES = "the server answers other lines than were sent"
+OTHER_SUMMARY = "the server's summary is not that of what was sent"
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (b"5\n", bulk_import.NOT_LEDGERS),
+        (b"[]\n", bulk_import.NOT_LEDGERS),
+        (b"null\n", bulk_import.NOT_LEDGERS),
+        (b"<html>\n", bulk_import.NOT_LEDGERS),
+        (b"{}\n", bulk_import.NOT_LEDGERS),
+        (b'{"status":"ok"}\n', bulk_import.NOT_LEDGERS),
+        (b'{"error":"no"}\n', bulk_import.NOT_LEDGERS),
+        (b'{"line":1}\n', bulk_import.NOT_LEDGERS),
+        (b'{"line":1,"replayed":null}\n', bulk_import.NOT_LEDGERS),
+        (b'{"line":1,"error":null}\n', bulk_import.NOT_LEDGERS),
+        (b'{"line":1.0,"replayed":false}\n', bulk_import.NOT_LEDGERS),
+        (b'{"line":"1","replayed":false}\n', OTHER_LINES),
+        (POSTED_LINE % 0, OTHER_LINES),
+        (POSTED_LINE % 2, OTHER_LINES),
+        (POSTED_LINE % 3, OTHER_LINES),
+        (POSTED_LINE % 1 + POSTED_LINE % 1, OTHER_LINES),
+        (POSTED_LINE % 1 + POSTED_LINE % 2, OTHER_LINES),
+        (POSTED_LINE % 1 + POSTED_LINE % 3 + POSTED_LINE % 4, OTHER_LINES),
+        (SUMMARY % (3, 0, 0, 0), OTHER_SUMMARY),
+        (SUMMARY % (3, 2, 0, 0), OTHER_SUMMARY),
+        (POSTED_LINE % 1 + SUMMARY % (3, 1, 0, 0), OTHER_SUMMARY),
+        (POSTED_LINE % 1 + POSTED_LINE % 3 + SUMMARY % (2, 2, 0, 0), OTHER_SUMMARY),
+        (POSTED_LINE % 1 + POSTED_LINE % 3 + SUMMARY % (3, 1, 1, 0), OTHER_SUMMARY),
+        (POSTED_LINE % 1 + REFUSED_LINE % 3 + SUMMARY % (3, 2, 0, 0), OTHER_SUMMARY),
+        (POSTED_LINE % 1 + POSTED_LINE % 3 + b'{"lines":3}\n', OTHER_SUMMARY),
+        (POSTED_LINE % 1 + POSTED_LINE % 3 + SUMMARY % (3, 2, 0, 0) * 2,
+         "the server goes on after its summary"),
+        (SUMMARY % (3, 0, 0, 0) + POSTED_LINE % 1, OTHER_SUMMARY),
+        (b"", "the server's answer was cut short"),
+    ],
+)  # fmt: skip
+def test_answers_that_do_not_fit(import_file: ImportFile, answer: bytes, sentence: str) -> None:
+    """Whatever is not an answer to each line, and the summary of those, is no success."""
+    with answering(answer) as url:
+        ended = import_file(url, b"{}\n\n{}\n")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.splitlines()[-1] == f"ledgers: {sentence}"
+
+
+def test_servers_that_are_away_for_long(import_file: ImportFile) -> None:
+    """After a bounded number of attempts the import ends with a sentence."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    token = "ldg_test_03538K58SnQqiY7zTNe6pt1f1O8NayGSyK0CLeWuSxW9QTPhWl1TPjV3eTp5h"
-    where = ["--url", f"http://127.0.0.1:{port}", "--ledger", f"ldgr_{'0' * 32}"]
-    monkeypatch.setattr(sys, "argv", ["ledgers", "import", str(file), *where, "--key", token])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.startswith("ledgers: the server cannot be reached: ")
+    ended = import_file(f"http://127.0.0.1:{port}", b"{}\n")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.err.startswith("ledgers: the server cannot be reached: ")
