@@ -51,6 +51,7 @@ from app.ledger.accounts import Scope
 from app.ledger.posting import Decision, Recorded
 from app.store import rows
 from app.store.identity import Permission
+from app.store.posting import Answer
 
 MAX_TRANSACTIONS = 1000
 _DIRECTIONS = by_word(domain.Direction)
@@ -514,11 +515,36 @@ async def _post_together(info: Info, items: list[PostTransactionInput]) -> PostT
 
 
 async def _post_apart(info: Info, items: list[PostTransactionInput]) -> list[Any]:
+    """Post each by itself, in order, as room comes for it.
+
+    A request that fills what its organization may have waiting is not overloaded by others: it
+    waits for its own. Or else it could never succeed, for a replay takes the same room.
+    """
+    writer, turn = info.context.writer, asyncio.Lock()
+    submitted: list[asyncio.Future[Answer]] = []
+
+    async def submit(command: commands.PostTransaction) -> asyncio.Future[Answer]:
+        async with turn:
+            while True:
+                try:
+                    submitted.append(writer.submit((command,)))
+                except refusals.Overloaded:
+                    undecided = [answer for answer in submitted if not answer.done()]
+                    if not undecided:
+                        raise
+                    await asyncio.wait(undecided, return_when=asyncio.FIRST_COMPLETED)
+                else:
+                    return submitted[-1]
+
     async def post(index: int, item: PostTransactionInput) -> Decision | UserError:
         try:
-            return await info.context.writer.write(posting(info.context.scope, item))
+            answer = await (await submit(posting(info.context.scope, item)))
         except refusals.Refusal as refusal:
-            return render(refusal.under("transactions", str(index)))
+            answer = refusal
+        if isinstance(answer, refusals.Refusal):
+            return render(answer.under("transactions", str(index)))
+        (decision,) = answer
+        return decision
 
     async def show(answer: Decision | UserError) -> PostTransactionSuccess | UserError:
         return answer if isinstance(answer, UserError) else await posted(info, answer)
