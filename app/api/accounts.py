@@ -24,7 +24,7 @@ from app.api.enums import (
 from app.api.errors import Code, CodedError
 from app.api.filters import EntryFilter, EntryOrder
 from app.api.ids import ACCOUNT, encode
-from app.api.nodes import OPAQUE, Node, of_row
+from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
@@ -85,6 +85,7 @@ class Account(Node):
         return cls(row=row)
 
     @strawberry.field(description="The ledger it is in.")
+    @reads("ledger_id")
     def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
         from app.api.ledgers import Ledger
 
@@ -127,6 +128,7 @@ class Account(Node):
             " in that order."
         )
     )
+    @reads("account_id")
     def entries(
         self,
         info: Info,
@@ -159,6 +161,7 @@ class Account(Node):
         )
 
     @strawberry.field(description="Pending transactions with an entry on it, in commit order.")
+    @reads("account_id")
     def holds(
         self, info: Info, first: First = None, after: After = None
     ) -> Connection[Annotated["Transaction", strawberry.lazy("app.api.transactions")]]:

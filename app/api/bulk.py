@@ -240,7 +240,7 @@ class _Load:
                 400, Code.BAD_REQUEST, f"ledgerId is not an id of the kind {LEDGER}_…."
             )
         snapshot = self._context.load.snapshot
-        found = await rows.ledgers_by_id.fetch(snapshot, [(ledger_id,)])
+        (found,) = await rows.ledgers_by_id.fetch(snapshot, [(ledger_id,)])
         await self._context.renew()
         if not found:
             missing = LedgerNotFound()
@@ -370,15 +370,18 @@ class _Load:
             for line in lines
         ]
         past = [
-            (decision.transaction_id,)
+            decision.transaction_id
             for outcome in outcomes
             if isinstance(outcome, list)
             for decision in outcome
             if not isinstance(decision, Recorded)
         ]
-        known: Mapping[tuple[Any, ...], Sequence[rows.TransactionRow]] = {}
+        known: Mapping[UUID, Sequence[rows.TransactionRow]] = {}
         if past:
-            known = await rows.transactions_by_id.fetch(self._context.load.snapshot, past)
+            found = await rows.transactions_by_id.fetch(
+                self._context.load.snapshot, [(transaction_id,) for transaction_id in past]
+            )
+            known = dict(zip(past, found, strict=True))
             await self._context.renew()
         return [
             _json_line({"line": line.number, **self._shown(outcome, known)})
@@ -388,7 +391,7 @@ class _Load:
     def _shown(
         self,
         outcome: Answer | Json,
-        known: Mapping[tuple[Any, ...], Sequence[rows.TransactionRow]],
+        known: Mapping[UUID, Sequence[rows.TransactionRow]],
     ) -> Json:
         if isinstance(outcome, Refusal):
             outcome = _refused(outcome)
@@ -404,7 +407,7 @@ class _Load:
                 recorded.transaction_id, recorded.sequence, recorded.status.value, replayed=False
             )
         self.counts["replayed"] += 1
-        (row,) = known[decision.transaction_id,]
+        (row,) = known[decision.transaction_id]
         return _transaction(row.transaction_id, row.sequence, row.status, replayed=True)
 
     async def _tell(self, body: bytes, *, is_last: bool = False) -> None:

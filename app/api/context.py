@@ -5,7 +5,7 @@ long as their snapshot: a mutation field renews both after its write, so that wh
 it shows the books as they are then, and so does the next mutation field of the operation.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
@@ -26,7 +26,7 @@ from app.store.history import (
     totals_by_currency,
 )
 from app.store.identity import Permission, Principal
-from app.store.reading import Listing, Lookup, Page
+from app.store.reading import Listing, Lookup, Names, Page
 from app.store.velocities import velocities_by_account
 from app.store.writer import Writer
 
@@ -43,8 +43,9 @@ class Loaders:
     Its methods return a Load of what `build` makes; resolvers hand it on as if it were that.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, names: Mapping[type, Names]) -> None:
         self.snapshot = snapshot
+        self._names = names
         self._loaders: dict[Any, Loader[Any, Any]] = {}
 
     def one(self, lookup: Lookup[R], *key: Any, build: Callable[[R], T]) -> Any:
@@ -53,14 +54,14 @@ class Loaders:
 
     def all(self, lookup: Lookup[R], *key: Any, build: Callable[[R], T]) -> Any:
         """What is built of each row of that key."""
-        return Load(self._by_key(lookup), key, lambda rows: [build(row) for row in rows or ()])
+        return Load(self._by_key(lookup), key, lambda rows: [build(row) for row in rows])
 
     def page(
         self, listing: Listing[R], parent: UUID, page: Page, build: Callable[[Sequence[R]], T]
     ) -> Any:
         """What is built of one page of a listing; pages of one shape are read together."""
         loader = self._made(listing, lambda keys: self._read_pages(listing, keys))
-        return Load(loader, (parent, page), lambda rows: build(rows or ()))
+        return Load(loader, (parent, page), build)
 
     def past_balances(
         self,
@@ -82,7 +83,7 @@ class Loaders:
     ) -> Any:
         """What is built of a ledger's totals by currency."""
         loader = self._made("trial_balance", self._read_trial_balances)
-        return Load(loader, (ledger_id, (as_of, known_at)), lambda lines: build(lines or ()))
+        return Load(loader, (ledger_id, (as_of, known_at)), build)
 
     def balance_history(
         self,
@@ -92,17 +93,21 @@ class Loaders:
     ) -> Any:
         """What is built of an account's totals at each of the moments; of none if it has none."""
         loader = self._made("balance_history", self._read_balance_histories)
-        return Load(loader, (account_id, moments), lambda points: build(points or ()))
+        return Load(loader, (account_id, moments), build)
 
     def velocities(
         self, account_id: UUID, now: datetime, build: Callable[[Sequence[Velocity]], T]
     ) -> Any:
         """What is built of an account's velocity limits with their usage at `now`."""
         loader = self._made("velocities", self._read_velocities)
-        return Load(loader, (account_id, now), lambda limits: build(limits or ()))
+        return Load(loader, (account_id, now), build)
 
     def _by_key(self, lookup: Lookup[Any]) -> Loader[Any, Any]:
-        return self._made(lookup, lambda keys: lookup.fetch(self.snapshot, keys))
+        loader = self._loaders.get(lookup)
+        if loader is not None:
+            return loader
+        names = self._names.get(lookup.row)
+        return self._made(lookup, lambda keys: lookup.fetch(self.snapshot, keys, names))
 
     def _made(self, name: Any, fetch: Fetch[Any, Any]) -> Loader[Any, Any]:
         loader = self._loaders.get(name)
@@ -112,42 +117,49 @@ class Loaders:
 
     async def _read_pages(
         self, listing: Listing[R], keys: Sequence[tuple[UUID, Page]]
-    ) -> Mapping[tuple[UUID, Page], Sequence[R]]:
-        found: dict[tuple[UUID, Page], Sequence[R]] = {}
-        for page, parents in _by_rest(keys).items():
-            pages = await listing.fetch(self.snapshot, parents, page)
-            found |= {(parent, page): rows for parent, rows in pages.items()}
-        return found
+    ) -> Sequence[Sequence[R]]:
+        names = self._names.get(listing.row)
+        return await _by_rest(
+            keys, lambda parents, page: listing.fetch(self.snapshot, parents, page, names)
+        )
 
-    async def _read_past_balances(self, keys: Sequence[tuple[UUID, Times]]) -> Mapping[Any, Any]:
-        found: dict[Any, PastBalances] = {}
-        for times, ids in _by_rest(keys).items():
-            balances = await past_balances_by_account(self.snapshot, ids, *times)
-            found |= {(account_id, times): past for account_id, past in balances.items()}
-        return found
+    async def _read_past_balances(
+        self, keys: Sequence[tuple[UUID, Times]]
+    ) -> Sequence[PastBalances | None]:
+        async def read(ids: Sequence[UUID], times: Times) -> Sequence[PastBalances | None]:
+            found = await past_balances_by_account(self.snapshot, ids, *times)
+            return [found.get(account_id) for account_id in ids]
 
-    async def _read_velocities(self, keys: Sequence[tuple[UUID, datetime]]) -> Mapping[Any, Any]:
-        found: dict[Any, Sequence[Velocity]] = {}
-        for now, ids in _by_rest(keys).items():
-            limits = await velocities_by_account(self.snapshot, ids, now)
-            found |= {(account_id, now): of_account for account_id, of_account in limits.items()}
-        return found
+        return await _by_rest(keys, read)
 
-    async def _read_trial_balances(self, keys: Sequence[tuple[UUID, Times]]) -> Mapping[Any, Any]:
-        found: dict[Any, Sequence[CurrencyTotals]] = {}
-        for times, ids in _by_rest(keys).items():
-            totals = await totals_by_currency(self.snapshot, ids, *times)
-            found |= {(ledger_id, times): lines for ledger_id, lines in totals.items()}
-        return found
+    async def _read_velocities(
+        self, keys: Sequence[tuple[UUID, datetime]]
+    ) -> Sequence[Sequence[Velocity]]:
+        async def read(ids: Sequence[UUID], now: datetime) -> Sequence[Sequence[Velocity]]:
+            found = await velocities_by_account(self.snapshot, ids, now)
+            return [found.get(account_id, ()) for account_id in ids]
+
+        return await _by_rest(keys, read)
+
+    async def _read_trial_balances(
+        self, keys: Sequence[tuple[UUID, Times]]
+    ) -> Sequence[Sequence[CurrencyTotals]]:
+        async def read(ids: Sequence[UUID], times: Times) -> Sequence[Sequence[CurrencyTotals]]:
+            found = await totals_by_currency(self.snapshot, ids, *times)
+            return [found.get(ledger_id, ()) for ledger_id in ids]
+
+        return await _by_rest(keys, read)
 
     async def _read_balance_histories(
         self, keys: Sequence[tuple[UUID, tuple[datetime, ...]]]
-    ) -> Mapping[Any, Any]:
-        found: dict[Any, Sequence[PastBalances]] = {}
-        for moments, ids in _by_rest(keys).items():
-            points = await balances_at_each(self.snapshot, ids, moments)
-            found |= {(account_id, moments): past for account_id, past in points.items()}
-        return found
+    ) -> Sequence[Sequence[PastBalances]]:
+        async def read(
+            ids: Sequence[UUID], moments: Sequence[datetime]
+        ) -> Sequence[Sequence[PastBalances]]:
+            found = await balances_at_each(self.snapshot, ids, moments)
+            return [found.get(account_id, ()) for account_id in ids]
+
+        return await _by_rest(keys, read)
 
 
 @dataclass(slots=True)
@@ -159,6 +171,7 @@ class Context:
     database: Database
     writer: Writer
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _names: Mapping[type, Names] = field(default_factory=dict)
     _load: Loaders | None = None
     _over: bool = False
 
@@ -178,8 +191,12 @@ class Context:
         if self._over:
             raise RuntimeError("The operation is over.")
         if self._load is None:
-            self._load = Loaders(self.database.snapshot(self.scope))
+            self._load = Loaders(self.database.snapshot(self.scope), self._names)
         return self._load
+
+    def narrow(self, names: Mapping[type, Names]) -> None:
+        """Read no more columns of rows than these, by kind of row; of other kinds all."""
+        self._names = names
 
     async def renew(self) -> None:
         """Let go of the snapshot; what is loaded next is read from a new one."""
@@ -208,10 +225,18 @@ def require(principal: Principal, permission: Permission) -> None:
 Info = strawberry.Info[Context, None]
 
 _K = TypeVar("_K", bound=Hashable)
+_V = TypeVar("_V")
 
 
-def _by_rest(keys: Sequence[tuple[UUID, _K]]) -> dict[_K, list[UUID]]:
-    groups: dict[_K, list[UUID]] = {}
-    for identity, rest in keys:
-        groups.setdefault(rest, []).append(identity)
-    return groups
+async def _by_rest(
+    keys: Sequence[tuple[UUID, _K]],
+    read: Callable[[Sequence[UUID], _K], Awaitable[Sequence[_V]]],
+) -> Sequence[_V]:
+    """What is read of each key, all keys with one rest together."""
+    groups: dict[_K, list[int]] = {}
+    for place, (_, rest) in enumerate(keys):
+        groups.setdefault(rest, []).append(place)
+    found: dict[int, _V] = {}
+    for rest, places in groups.items():
+        found.update(zip(places, await read([keys[p][0] for p in places], rest), strict=True))
+    return [found[place] for place in range(len(keys))]

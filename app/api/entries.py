@@ -11,7 +11,7 @@ from app.api.context import Info
 from app.api.enums import DIRECTIONS, Direction, EntryStatus
 from app.api.filters import EFFECTS
 from app.api.ids import encode_entry
-from app.api.nodes import OPAQUE, Node, of_row
+from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.ledger import balances as domain
 from app.store import rows
@@ -52,6 +52,7 @@ class Entry(Node):
         return cls(row=row, known_transaction=known_transaction)
 
     @strawberry.field(description="The transaction that it is a line of.")
+    @reads("ledger_id", "transaction_sequence")
     def transaction(
         self, info: Info
     ) -> Annotated["Transaction", strawberry.lazy("app.api.transactions")]:
@@ -65,6 +66,7 @@ class Entry(Node):
         )
 
     @strawberry.field(description="The account that it is on.")
+    @reads("account_id")
     def account(self, info: Info) -> Account:
         return find_account(info.context, self.row.account_id)
 

@@ -54,6 +54,7 @@ from app.api.errors import (
     report_fault,
 )
 from app.api.metrics import RequestCounts
+from app.api.scalars import serialize_date_time
 
 GRAPHQL_RESPONSE = "application/graphql-response+json"
 JSON = "application/json"
@@ -560,7 +561,7 @@ def _encoded(answer: Answer) -> bytes:
     if answer.has_data:
         body["data"] = answer.data
     try:
-        return orjson.dumps(body)
+        return orjson.dumps(body, None, orjson.OPT_UTC_Z)
     except TypeError:
         # Integers past 64 bits, and depths past 254 levels, are JSON nonetheless.
-        return json.dumps(body, allow_nan=False).encode()
+        return json.dumps(body, allow_nan=False, default=serialize_date_time).encode()

@@ -25,7 +25,7 @@ class Decoded(NamedTuple):
 
 
 def encode(prefix: str, uuid: UUID) -> strawberry.ID:
-    return strawberry.ID(f"{prefix}_{uuid.hex}")
+    return strawberry.ID(f"{prefix}_{uuid.int:032x}")
 
 
 def encode_entry(account_id: UUID, sequence: int) -> strawberry.ID:

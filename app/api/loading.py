@@ -7,39 +7,39 @@ loader gathers the keys that the event loop's next turn has brought together.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 
-Fetch = Callable[[Sequence[K]], Awaitable[Mapping[K, V]]]
+Fetch = Callable[[Sequence[K]], Awaitable[Sequence[V]]]
+"""Finds what belongs to each of some distinct keys, in their order."""
 
 
 class Loader(Generic[K, V]):
-    """Finds values by key, each key once, with as few fetches as can be. Absent keys give None."""
+    """Finds values by key, each key once, with as few fetches as can be."""
 
     __slots__ = ("_fetch", "_found", "_waiting")
 
     def __init__(self, fetch: Fetch[K, V]) -> None:
         self._fetch = fetch
-        self._found: dict[K, V | None] = {}
+        self._found: dict[K, V] = {}
         self._waiting: dict[K, asyncio.Future[None]] = {}
 
-    async def fetch(self, keys: Sequence[K]) -> Sequence[V | None]:
+    async def fetch(self, keys: Sequence[K]) -> Sequence[V]:
         """The values of these keys, in their order."""
-        # Keys are slow to hash: dictionaries hand on to one another what they know of them.
         found = self._found
-        missing = dict.fromkeys(key for key in keys if key not in found) if found else None
-        missing = dict.fromkeys(keys) if missing is None else missing
+        missing = dict.fromkeys([key for key in keys if key not in found] if found else keys)
         if missing:
             fetched = await self._fetch(list(missing))
-            found.update(missing)
-            found.update(fetched)
+            found.update(zip(missing, fetched, strict=True))
+            if len(missing) == len(keys):  # keys are slow to hash
+                return fetched
         return [found[key] for key in keys]
 
-    async def load(self, key: K) -> V | None:
+    async def load(self, key: K) -> V:
         """The value of one key, fetched together with others that are asked for meanwhile."""
         if key not in self._found:
             waiting = self._waiting.get(key)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import strawberry
 
 from app.api.enums import ErrorCode
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 OPAQUE = "Opaque. Keep it as it is; `node(id:)` finds the object again."
 
@@ -20,6 +22,7 @@ def of_row(read: str | Callable[[Any], Any], description: str) -> Any:
     """A field that is a column of the object's `row`, or what a function makes of the row.
 
     Nothing is made of a row before it is asked for, and plans read it without calling a resolver.
+    The function names the columns in its own body, where plans look for what it reads.
     """
     take = attrgetter(read) if isinstance(read, str) else read
 
@@ -27,7 +30,24 @@ def of_row(read: str | Callable[[Any], Any], description: str) -> Any:
         return take(self.row)
 
     resolve.of_row = read  # type: ignore[attr-defined]
-    return strawberry.field(resolver=resolve, description=description)
+    columns = (read,) if isinstance(read, str) else read.__code__.co_names
+    return strawberry.field(resolver=reads(*columns)(resolve), description=description)
+
+
+def reads(*columns: str) -> Callable[[F], F]:
+    """Say which columns of `row` a resolver reads; of one that does not say it may be all."""
+
+    def declare(resolver: F) -> F:
+        resolver.reads = frozenset(columns)  # type: ignore[attr-defined]
+        return resolver
+
+    return declare
+
+
+def row_of(kind: type) -> type | None:
+    """What kind of row objects of this type are made of, if of one."""
+    row: type | None = next(iter(get_args(kind.__annotations__.get("row"))), None)
+    return row
 
 
 @strawberry.interface(

@@ -12,6 +12,9 @@ failed midway is run again from the start. A mutation is not: `Progress` keeps t
 root fields, and the value of the one that could not be completed, and graphql-core goes on from
 there. So the fast road cannot give another answer than the slow one; it can only decline to.
 
+A query reads only the columns that its fields are made of (see `nodes.reads`). A row lacks the
+others, so a resolver that reads more than it declares raises, and graphql-core reads whole rows.
+
 What resolvers may not do: change what is in their arguments (two fields that take one variable take
 one object), or ask their info for more than the context.
 
@@ -29,11 +32,10 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import FunctionType, MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
-import strawberry
 from graphql import (
     BooleanValueNode,
     FieldNode,
@@ -80,18 +82,21 @@ from strawberry.types.base import StrawberryMaybe
 from strawberry.types.field import StrawberryField
 
 from app.api.loading import Load
+from app.api.nodes import row_of
+from app.api.scalars import serialize_date_time
 
 MAX_VARIANTS = 8
 MAX_FIELDS = 1000
 MAX_INT = 2**31
 ABSENT: Any = Undefined
-_NO_FIELD: Any = None
 
 Complete = Callable[[Any, "Run"], Any]
 Coerce = Callable[[Any], Any]
 Evaluate = Callable[[Mapping[str, Any]], Any]
 Coercers = Mapping[str, tuple[Coerce, Evaluate | None, bool]]
 """For each variable how to coerce it, its default, and whether it must be given."""
+Columns = Mapping[type, frozenset[str] | None]
+"""For each kind of row which columns are read; None is all."""
 
 
 class Shortcut(NamedTuple):
@@ -182,26 +187,28 @@ class PlannedField(NamedTuple):
 class Plan:
     """One operation, for one set of values of the variables in its @skip and @include."""
 
-    def __init__(self, fields: Sequence[PlannedField], serial: bool) -> None:
+    def __init__(self, fields: Sequence[PlannedField], serial: bool, columns: Columns) -> None:
         self._fields = fields
+        self._columns = columns
         self._fill = None if serial else _write(fields)
 
     async def run(
-        self, context: object, variables: Mapping[str, Any], progress: Progress
+        self, context: Any, variables: Mapping[str, Any], progress: Progress
     ) -> dict[str, Any]:
         """The operation's data. Raises whatever goes wrong, as it is.
 
         `progress` receives what the root fields of a mutation came to.
         """
-        # Resolvers get an info that knows the context and nothing of graphql-core; one that asks it
-        # for more raises, and so leaves the operation to graphql-core.
-        raw: Any = SimpleNamespace(context=context)
-        run = Run(strawberry.Info(_raw_info=raw, _field=_NO_FIELD), variables)
+        # Resolvers get an info that knows the context and nothing else; one that asks it for more
+        # raises, and so leaves the operation to graphql-core.
+        run = Run(SimpleNamespace(context=context), variables)
         data: dict[str, Any] = {}
         try:
             if self._fill is None:
                 await self._run_serially(run, data, progress)
             else:
+                if self._columns:
+                    context.narrow(self._columns)
                 data = self._fill(None, run)
                 await run.finish()
         except BaseException:
@@ -330,7 +337,7 @@ class Planner:
             self._schema, compiler.fragments, compiler.conditions, root, operation
         )
         fields = compiler.fields(root, collected.grouped_field_set)
-        plan = Plan(fields, operation.operation is OperationType.MUTATION)
+        plan = Plan(fields, operation.operation is OperationType.MUTATION, compiler.columns)
         return plan, max_fields - compiler.fields_left
 
     def _compiler(
@@ -369,12 +376,9 @@ def _picking_variables(
     return found
 
 
-def _place(into: dict[str, Any], key: str, value: Any, complete: Complete, run: Run) -> None:
-    """Put the answer that a value makes into an object, or note that it is on its way."""
-    if type(value) is Load:
-        into[key] = None
-        run.loads.append((value, into, key, complete))
-    elif hasattr(value, "__await__"):
+def _place(into: dict[str, Any], value: Any, key: str, complete: Complete, run: Run) -> None:
+    """Put the answer that a value makes into an object, or note that it is awaited."""
+    if hasattr(value, "__await__"):
         into[key] = None
         run.awaitables.append((value, into, key, complete))
     else:
@@ -386,11 +390,16 @@ def _write(fields: Sequence[PlannedField], origin: type | None = None) -> Comple
 
     Keys are names of GraphQL and attributes names of Python; all else is bound, never written.
     """
-    bound: dict[str, Any] = {"place": _place, "Unplanned": Unplanned, "origin": origin}
+    bound: dict[str, Any] = {
+        "place": _place,
+        "Load": Load,
+        "Unplanned": Unplanned,
+        "origin": origin,
+    }
     lines = ["def written(source, run):"]
     if origin is not None:
         lines += ["    if type(source) is not origin:", "        raise Unplanned"]
-    lines += ["    info = run.info", "    answer = {}"]
+    lines += ["    info = run.info", "    loads = run.loads", "    answer = {}"]
     for number, planned in enumerate(fields):
         shortcut = planned.shortcut
         names = {"resolve": planned.resolve, "complete": planned.complete, **planned.names}
@@ -410,8 +419,14 @@ def _write(fields: Sequence[PlannedField], origin: type | None = None) -> Comple
         if planned.nullable:
             lines += [f"    {word} value is None:", f"        {slot} = None"]
             word = "elif"
-        placing = f"place(answer, {planned.key!r}, value, {spelled['complete']}, run)"
-        lines += [f"    {placing}"] if word == "if" else ["    else:", f"        {placing}"]
+        arguments = f"{planned.key!r}, {spelled['complete']}"
+        lines += [
+            f"    {word} type(value) is Load:",
+            f"        {slot} = None",
+            f"        loads.append((value, answer, {arguments}))",
+            "    else:",
+            f"        place(answer, value, {arguments}, run)",
+        ]
     lines.append("    return answer")
     exec(compile("\n".join(lines), "<plan>", "exec"), bound)  # noqa: S102  our own text
     written: Complete = bound["written"]
@@ -438,6 +453,7 @@ class _Compiler:
         self.fragments = fragments
         self.conditions = conditions
         self.fields_left = max_fields
+        self.columns: dict[type, frozenset[str] | None] = {}
 
     # ---- output ----------------------------------------------------------------------------------
 
@@ -467,9 +483,18 @@ class _Compiler:
             raise Unplanned(name)
         complete = self._complete(definition.type, details)
         resolve, written, names = self._resolver(own, definition, node)
+        self._note_columns(parent, own)
         nullable = not isinstance(definition.type, GraphQLNonNull)
         shortcut = _shortcut(get_nullable_type(definition.type))
         return PlannedField(key, resolve, complete, written, shortcut, nullable, names)
+
+    def _note_columns(self, parent: GraphQLObjectType, own: StrawberryField) -> None:
+        row = row_of(parent.extensions["strawberry-definition"].origin)
+        if row is None:
+            return
+        known: frozenset[str] | None = self.columns.get(row, frozenset())
+        read = getattr(own.base_resolver and own.base_resolver.wrapped_func, "reads", None)
+        self.columns[row] = None if known is None or read is None else known | read
 
     def _resolver(
         self, own: StrawberryField, definition: GraphQLField, node: FieldNode
@@ -755,6 +780,10 @@ def _scalar_shortcut(type_: GraphQLScalarType) -> Shortcut:
     serialize = type_.coerce_output_value
     if serialize is str:
         return Shortcut("type(value) is int", "str(value)")
+    if serialize is serialize_date_time:
+        # The encoder of the whole answer writes it just so, but for whole seconds.
+        condition = "type(value) is {moment} and value.microsecond and value.tzinfo is {utc}"
+        return Shortcut(condition, "value", {"moment": datetime, "utc": UTC})
     condition = (
         "type(value) in {plain} and (text := {serialize}(value)) is not None"
         " and text is not {absent}"

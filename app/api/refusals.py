@@ -9,7 +9,7 @@ the ledger or the store raised, however deep, into its type. Resolvers have no t
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import strawberry
@@ -359,15 +359,14 @@ def answering(
     def wrap(resolve: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
         @wraps(resolve)
         async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
-            info = kwargs["info"]
-            assert isinstance(info, strawberry.Info)
-            info.context.require(permission)
+            context = cast("Info", kwargs["info"]).context
+            context.require(permission)
             try:
                 return await resolve(*args, **kwargs)
             except Refusal as refusal:
                 return render(refusal)  # type: ignore[return-value]
             finally:
-                await info.context.renew()
+                await context.renew()
 
         return answer
 

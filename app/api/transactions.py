@@ -16,7 +16,7 @@ from app.api.enums import (
     by_word,
 )
 from app.api.ids import TRANSACTION, encode
-from app.api.nodes import OPAQUE, Node, of_row
+from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, DateTime, Sequence
 from app.api.templates import TransactionTemplate
 from app.store import rows
@@ -108,12 +108,14 @@ class Transaction(Node):
         return cls(row=row, known_key=known_key)
 
     @strawberry.field(description="The ledger it is in.")
+    @reads("ledger_id")
     def ledger(self, info: Info) -> Annotated["Ledger", strawberry.lazy("app.api.ledgers")]:
         from app.api.ledgers import Ledger
 
         return info.context.load.one(rows.ledgers_by_id, self.row.ledger_id, build=Ledger.of)
 
     @strawberry.field(description="All its lines, those of settlements and voids last.")
+    @reads("ledger_id", "sequence")
     def entries(self, info: Info) -> list[Entry]:
         if self.known_entries is not None:
             return self.known_entries(self)
@@ -150,6 +152,7 @@ class Transaction(Node):
         )
 
     @strawberry.field(description="The idempotency key under which it was created.")
+    @reads("ledger_id", "sequence")
     def idempotency_key(self, info: Info) -> str:
         if self.known_key is not None:
             return self.known_key
@@ -158,6 +161,7 @@ class Transaction(Node):
         )
 
     @strawberry.field(description="Every state that it went through, oldest first.")
+    @reads("ledger_id", "sequence")
     def history(self, info: Info) -> list[TransactionEvent]:
         if self.known_history is not None:
             return self.known_history()

@@ -6,13 +6,15 @@ meanwhile neither repeat nor hide others, and the hundredth page costs what the 
 """
 
 import operator
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, Generic, Literal, TypeVar
+from functools import lru_cache, partial
+from typing import Any, Generic, Literal, TypeVar, cast
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ColumnElement,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeEngine
 
 from app.store.database import Snapshot, sql
 from app.store.tables import ledgers
@@ -39,6 +42,9 @@ from app.store.tables import ledgers
 R = TypeVar("R", bound=tuple[Any, ...])
 
 Operator = Literal["any", "gte", "gt", "lte", "lt", "contains", "present", "absent"]
+
+Names = frozenset[str] | None
+"""Names of the columns that are to be read; None is all. What is not read, rows do not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,40 +111,18 @@ class Lookup(Generic[R]):
     order: tuple[ColumnElement[Any], ...] = ()
     compared: str | None = None
 
-    @cached_property
-    def statement(self) -> str:
-        named = [(f"key{number}", column) for number, column in enumerate(self.key)]
-        wanted = (
-            func.unnest(*(bindparam(name, type_=ARRAY(column.type)) for name, column in named))
-            .table_valued(*(Column(name, column.type) for name, column in named))
-            .render_derived(name="wanted")
-        )
-        matches = (
-            column.is_not_distinct_from(wanted.c[name])
-            if column.key == self.compared
-            else column == wanted.c[name]
-            for name, column in named
-        )
-        return sql(
-            self.select.add_columns(*wanted.c)
-            .join(wanted, and_(*matches))
-            .where(visible(self.source))
-            .order_by(*self.order)
-        )
-
     async def fetch(
-        self, snapshot: Snapshot, keys: Iterable[tuple[Any, ...]]
-    ) -> Mapping[tuple[Any, ...], Sequence[R]]:
-        """All rows of the keys, by key; a key without rows is absent."""
-        distinct = list(dict.fromkeys(keys))
-        width = len(self.key)
-        found: dict[tuple[Any, ...], list[R]] = {}
-        for values in await snapshot.rows(
-            self.statement,
-            {f"key{number}": [key[number] for key in distinct] for number in range(width)},
-        ):
-            found.setdefault(values[-width:], []).append(self.row._make(values[:-width]))  # type: ignore[attr-defined]
-        return found
+        self, snapshot: Snapshot, keys: Sequence[tuple[Any, ...]], names: Names = None
+    ) -> Sequence[Sequence[R]]:
+        """All rows of each key."""
+        rows = await snapshot.rows(
+            key_statement(self, names),
+            {
+                f"key{place}": _parameter(column.type, [key[place] for key in keys])
+                for place, column in enumerate(self.key)
+            },
+        )
+        return _by_place(len(keys), rows, _maker(self.row, names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,40 +153,114 @@ class Listing(Generic[R]):
         return tuple(self.columns[name].type.python_type for name in self.orders[order])
 
     async def fetch(
-        self, snapshot: Snapshot, parents: Iterable[UUID], page: Page
-    ) -> Mapping[UUID, Sequence[R]]:
-        """One page of each parent; a parent without rows is absent."""
+        self, snapshot: Snapshot, parents: Sequence[UUID], page: Page, names: Names = None
+    ) -> Sequence[Sequence[R]]:
+        """One page of each parent.
+
+        Rows have the columns of the order, whether they are named or not.
+        """
+        if names is not None:
+            names = names.union(self.orders[page.order])
         shape = tuple((c.field, c.operator) for c in page.conditions)
-        statement = _page_statement(
-            self, page.order, page.descending, page.after is not None, shape
+        statement = page_statement(
+            self, page.order, page.descending, page.after is not None, shape, names
         )
-        parameters: dict[str, Any] = {"parents": list(dict.fromkeys(parents)), "rows": page.limit}
+        parameters: dict[str, Any] = {
+            "parents": _array(identity.hex for identity in parents),
+            "rows": page.limit,
+        }
         parameters |= {f"after{n}": value for n, value in enumerate(page.after or ())}
         parameters |= {
             f"value{n}": list(c.value) if c.operator == "any" else c.value
             for n, c in enumerate(page.conditions)
         }
-        found: dict[UUID, list[R]] = {}
-        for parent, *values in await snapshot.rows(statement, parameters):
-            found.setdefault(parent, []).append(self.row._make(values))  # type: ignore[attr-defined]
-        return found
+        rows = await snapshot.rows(statement, parameters)
+        return _by_place(len(parents), rows, _maker(self.row, names))
+
+
+def _by_place(
+    places: int, rows: Sequence[tuple[Any, ...]], make: Callable[[tuple[Any, ...]], R]
+) -> Sequence[Sequence[R]]:
+    """The rows of each key; the last column is the place of the row's key, from 1."""
+    found: list[list[R]] = [[] for _ in range(places)]
+    for values in rows:
+        found[values[-1] - 1].append(make(values[:-1]))
+    return found
 
 
 @lru_cache(maxsize=1024)
-def _page_statement(
+def _maker(row: type[R], names: Names) -> Callable[[tuple[Any, ...]], R]:
+    """What makes a row of the columns named. `_make` would count them again for each row."""
+    if names is None:
+        return partial(tuple.__new__, row)
+    narrow: Any = namedtuple(row.__name__, _in_order(row, names))  # type: ignore[misc]  # noqa: PYI024
+    return cast("Callable[[tuple[Any, ...]], R]", partial(tuple.__new__, narrow))
+
+
+def _in_order(row: Any, names: frozenset[str]) -> list[str]:
+    return [name for name in row._fields if name in names]
+
+
+def _narrowed(whole: Select[Any], row: Any, names: Names) -> Select[Any]:
+    if names is None:
+        return whole
+    columns = {column.key: column for column in whole.selected_columns}
+    chosen = [columns[name] for name in _in_order(row, names)]
+    return whole.with_only_columns(*chosen, maintain_column_froms=True)
+
+
+def _parameter(kind: TypeEngine[Any], values: Sequence[Any]) -> Any:
+    """Values of one column as an array; psycopg looks at each element several times."""
+    if isinstance(kind, Uuid):
+        return _array(value.hex for value in values)
+    return _array(map(str, values)) if isinstance(kind, BigInteger) else values
+
+
+def _array(elements: Iterable[str]) -> str:
+    return "{" + ",".join(elements) + "}"
+
+
+@lru_cache(maxsize=1024)
+def key_statement(lookup: Lookup[Any], names: Names = None) -> str:
+    named = [(f"key{place}", column) for place, column in enumerate(lookup.key)]
+    wanted = (
+        func.unnest(*(bindparam(name, type_=ARRAY(column.type)) for name, column in named))
+        .table_valued(
+            *(Column(name, column.type) for name, column in named), with_ordinality="place"
+        )
+        .render_derived(name="wanted")
+    )
+    matches = (
+        column.is_not_distinct_from(wanted.c[name])
+        if column.key == lookup.compared
+        else column == wanted.c[name]
+        for name, column in named
+    )
+    return sql(
+        _narrowed(lookup.select, lookup.row, names)
+        .add_columns(wanted.c.place)
+        .join(wanted, and_(*matches))
+        .where(visible(lookup.source))
+        .order_by(*lookup.order)
+    )
+
+
+@lru_cache(maxsize=1024)
+def page_statement(
     listing: Listing[Any],
     order: str,
     descending: bool,
     after: bool,
     shape: tuple[tuple[str, Operator], ...],
+    names: Names = None,
 ) -> str:
     parents = (
         func.unnest(bindparam("parents", type_=ARRAY(Uuid)))
-        .table_valued(Column("id", Uuid))
+        .table_valued(Column("id", Uuid), with_ordinality="place")
         .render_derived(name="parents")
     )
     key = [listing.columns[name] for name in listing.orders[order]]
-    statement = listing.select.where(
+    statement = _narrowed(listing.select, listing.row, names).where(
         listing.belongs(parents.c.id),
         *(_condition(listing, n, name, operation) for n, (name, operation) in enumerate(shape)),
     )
@@ -216,7 +274,7 @@ def _page_statement(
     )
     outer = [page.c[name] for name in listing.orders[order]]
     return sql(
-        select(parents.c.id, *page.c)
+        select(*page.c, parents.c.place)
         .select_from(parents.join(page, true()))
         .order_by(*(column.desc() if descending else column for column in outer))
     )

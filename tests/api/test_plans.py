@@ -56,6 +56,7 @@ from app.api.errors import Code, CodedError
 from app.api.http import GraphQLEndpoint
 from app.api.ids import encode
 from app.api.loading import Load, Loader
+from app.api.nodes import row_of
 from app.api.plans import Plan, Planner, Plans, Run, Unplanned
 from app.api.schema import schema
 from app.ledger.accounts import Mode
@@ -63,6 +64,7 @@ from app.seed import seed
 from app.server import Server
 from app.settings import Settings
 from app.store import rows
+from app.store.database import Snapshot
 from app.store.identity import Permission, create_key, list_organizations
 from app.store.reading import Listing, Lookup
 from app.store.writer import Writer
@@ -236,8 +238,9 @@ class Faults:
             place, kind = self.asked.fault or (None, "")
             if place not in (READERS.get(name, name), "all"):
                 return make(loaders, name, fetch)
-            loader = make(loaders, name, lambda keys: failing(loaders, kind, fetch, keys))
-            return Failing(loader, kind)  # type: ignore[return-value]
+            loader = Loader[Any, Any](lambda keys: failing(loaders, kind, fetch, keys))
+            kept: dict[Any, Any] = loaders._loaders  # noqa: SLF001  as above
+            return kept.setdefault(name, Failing(loader, kind))  # type: ignore[no-any-return]
 
         async def failing(loaders: Loaders, kind: str, fetch: Any, keys: Any) -> Any:
             if kind == "raise":
@@ -248,7 +251,7 @@ class Faults:
                 statement = "SELECT 1 / 0 WHERE %(organization)s::uuid IS NOT NULL"
                 await loaders.snapshot.rows(statement, {})
             if kind == "missing":
-                return {}
+                return [()] * len(keys)
             return await fetch(keys)
 
         monkeypatch.setattr(Loaders, "_made", made)
@@ -256,7 +259,7 @@ class Faults:
 
         def prepared(load: Load[Any], loader: Any, key: Any, build: Any) -> None:
             if isinstance(loader, Failing):
-                build = loader.building(build)
+                build = loader.building(build, key)
                 loader = loader.loader
             prepare(load, loader, key, build)
 
@@ -285,7 +288,7 @@ class Failing:
     loader: Loader[Any, Any]
     kind: str
 
-    def building(self, build: Any) -> Any:
+    def building(self, build: Any, key: Any) -> Any:
         if self.kind in WRONG:
             return lambda _: WRONG[self.kind]
         if self.kind != "spoilt":
@@ -293,26 +296,24 @@ class Failing:
 
         def spoiling(found: Any) -> Any:
             built = build(found)
-            for item in built if isinstance(built, list) else [built, *_nodes(built)]:
-                for name, wrong in SPOILT.items():
-                    if not _chosen(item, name):
-                        continue
-                    if name in _columns(item):
-                        item.row = item.row._replace(**{name: wrong})
-                    else:
-                        setattr(item, name, wrong)
+            items = built if isinstance(built, list) else [built, *_nodes(built)]
+            for number, item in enumerate(items, sum(map(ord, str(key)))):
+                name = _chosen(item, number)
+                if name in vars(item):
+                    setattr(item, name, SPOILT[name])
+                elif name in _columns(item):  # or else a plan does not even read it
+                    item.row = item.row._replace(**{name: SPOILT[name]})
             return built
 
         return spoiling
 
 
-def _chosen(item: Any, name: str) -> bool:
-    """One attribute of every object in two, by what it is, so that it is so on both roads."""
-    names = [wrong for wrong in SPOILT if wrong in _columns(item) or wrong in vars(item)]
-    if not names:
-        return False
-    number = sum(map(ord, str(item.row[0]))) if _columns(item) else len(_nodes(item))
-    return number % 2 == 0 and names[number // 2 % len(names)] == name
+def _chosen(item: Any, number: int) -> str:
+    """One attribute of every object in two, the same one on both roads; of the others none."""
+    row = row_of(type(item))
+    columns = vars(row) if row else ()
+    names = [name for name in SPOILT if name in columns or name in vars(item)]
+    return names[number // 2 % len(names)] if names and number % 2 == 0 else ""
 
 
 def _nodes(item: Any) -> Sequence[Any]:
@@ -1251,6 +1252,77 @@ async def test_an_answered_field_keeps_its_moment(
         for key in ("a", "b")
     }
     assert versions == {"a": ["1", "1"], "b": ["2", "2"]}
+
+
+# ---- columns -------------------------------------------------------------------------------------
+
+SPANS = {
+    "balanceHistory": '(from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z", interval: DAY)'
+}
+
+
+async def test_fields_declare_what_they_read(
+    api: Api, two_postings: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each field alone, of a row that has only its columns, is answered by its plan, and alike."""
+    await api.run(TWO, two_postings)
+    wallet = two_postings["a"]["entries"][1]["accountId"]
+    below = "{ account(id: $id) { entries { nodes { id transaction { id } } } } }"
+    data = await api.run(f"query ($id: ID!) {below}", {"id": wallet})
+    entry = data["account"]["entries"]["nodes"][0]
+    ids = {
+        "Ledger": two_postings["a"]["ledgerId"],
+        "Account": wallet,
+        "Transaction": entry["transaction"]["id"],
+        "Entry": entry["id"],
+    }
+    for kind, identity in ids.items():
+        type_ = SCHEMA.type_map[kind]
+        assert isinstance(type_, GraphQLObjectType)
+        for name, declared in type_.fields.items():
+            selection = "" if is_leaf_type(get_named_type(declared.type)) else "{ __typename }"
+            query = (
+                f'{{ node(id: "{identity}")'
+                f" {{ ... on {kind} {{ {name}{SPANS.get(name, '')} {selection} }} }} }}"
+            )
+            with capture_logs() as logs:
+                answer = await api.run(query, {})
+            assert (name, logs[-1]["road"]) == (name, "plan")
+            with monkeypatch.context() as patched:
+                patched.setattr(Plans, "coerce", lambda *_: None)
+                assert answer == await api.run(query, {})
+
+
+async def test_no_other_columns_are_read(
+    api: Api, two_postings: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns of rows are those of the fields, and those by which a page is ordered."""
+    read = []
+    rows_of = Snapshot.rows
+
+    async def reading(snapshot: Snapshot, statement: str, parameters: Any) -> Any:
+        found = await rows_of(snapshot, statement, parameters)
+        read.append((statement.split("\n", maxsplit=1)[0], len(found[0])))
+        return found
+
+    await api.run(TWO, two_postings)
+    monkeypatch.setattr(Snapshot, "rows", reading)
+    await api.run(
+        "query ($id: ID!) { account(id: $id) { name"
+        " entries { nodes { amount transaction { status } } } } }",
+        {"id": two_postings["a"]["entries"][1]["accountId"]},
+    )
+    assert read == [
+        ("SELECT accounts.account_id, accounts.name, wanted.place ", 3),
+        (
+            (
+                "SELECT page.sequence, page.ledger_id, page.transaction_sequence, page.amount,"
+                " parents.place "
+            ),
+            5,
+        ),
+        ("SELECT transactions.status, wanted.place ", 2),
+    ]
 
 
 # ---- what plans leave alone ----------------------------------------------------------------------

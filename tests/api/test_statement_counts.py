@@ -18,7 +18,7 @@ from app.api import context
 from app.api.loading import Loader
 from app.store import rows
 from app.store.database import Row, Snapshot
-from app.store.reading import Listing, Lookup, _page_statement
+from app.store.reading import Listing, Lookup, key_statement, page_statement
 from tests.api_client import SETTLE, Api, Json
 
 ONE_OF_EACH = (
@@ -267,11 +267,8 @@ async def test_a_bypassed_loader_is_noticed(
     """Where each key is fetched by itself the numbers rise: this is what the tests above catch."""
 
     def bypassing(self: context.Loaders, lookup: Lookup[Any]) -> Loader[Any, Any]:
-        async def each(keys: Sequence[Any]) -> Mapping[Any, Any]:
-            found: dict[Any, Any] = {}
-            for key in keys:
-                found |= await lookup.fetch(self.snapshot, [key])
-            return found
+        async def each(keys: Sequence[Any]) -> Sequence[Any]:
+            return [(await lookup.fetch(self.snapshot, [key]))[0] for key in keys]
 
         return Loader(each)
 
@@ -572,7 +569,7 @@ def _touched_by_lookups(
             tenant,
         ).fetchall()
         parameters = {f"key{n}": [key[n] for key in keys] for n in range(len(keys[0]))}
-        touched[name] = _touched(connection, lookup.statement, {**parameters, **tenant})
+        touched[name] = _touched(connection, key_statement(lookup), {**parameters, **tenant})
         assert touched[name][0] >= len(keys)
     return touched
 
@@ -594,7 +591,7 @@ def _touched_by_pages(
         for order, key in listing.orders.items():
             for descending in (False, True):
                 after = [MIDDLE[column] for column in key]
-                statement = _page_statement(listing, order, descending, True, ())
+                statement = page_statement(listing, order, descending, True, ())
                 touched[f"{name} by {order}, {descending}"] = _touched(
                     connection,
                     statement,
