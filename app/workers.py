@@ -7,7 +7,8 @@ through the database alone, exactly like servers on several machines.
 - A worker that ends is replaced, at growing intervals if it keeps ending. One that ends before all
   of them served once ends the whole: that is a fault of the set-up, and somebody is watching.
 - Told to stop, the parent closes its copy of the socket first, so that nobody connects to a server
-  that takes nothing, and then has the workers drain as a lone server does.
+  that takes nothing, and then has the workers drain as a lone server does. One that has not ended
+  soon after its time to drain hangs, and is killed.
 - A worker whose parent is gone, even by SIGKILL, drains by itself: it watches the pipe that
   multiprocessing holds open for that. It has no share in the embedded database, which ends with
   its owner.
@@ -43,6 +44,8 @@ from app.settings import Settings
 
 LONGEST_PAUSE_SECONDS = 5.0
 STEADY_AFTER_SECONDS = 10.0
+ENDING_SECONDS = 5.0
+"""Beyond the time to drain: what a worker has to finish the batch in flight, and to close."""
 
 log = structlog.get_logger(__name__)
 
@@ -147,6 +150,7 @@ class _Workers:
         self.served = 0
         self.ready, self._readiness = Pipe(duplex=False)
         self._arguments = (settings, url, listener, self._readiness)
+        self._drain_seconds = settings.drain_seconds
         self._pause = 0.0
 
     def start(self) -> None:
@@ -169,11 +173,16 @@ class _Workers:
         return self._pause
 
     def end(self) -> None:
-        """Have all of them drain, and wait for it."""
+        """Have all of them drain, and wait for it; kill those that hang."""
         for process, _ in self.running.values():
             process.terminate()
+        end = time.monotonic() + self._drain_seconds + ENDING_SECONDS
         for process, _ in self.running.values():
-            process.join()
+            process.join(max(0.0, end - time.monotonic()))
+            if process.is_alive():
+                log.warning("worker_killed", worker=process.pid)
+                process.kill()
+                process.join()
 
 
 def _work(settings: Settings, url: str, listener: socket.socket, readiness: Connection) -> None:

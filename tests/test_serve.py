@@ -548,6 +548,55 @@ def test_worker_that_dies_in_an_outage(serve: Serve, directory: Path) -> None:
         assert "Traceback" not in running.output()
 
 
+def test_worker_that_hangs_is_killed(serve: Serve, database_url: str) -> None:
+    """Told to stop, the parent waits for a worker that hangs no longer than it may drain."""
+    running = serve(
+        "--workers", "2", DATABASE_URL=database_url, LEDGERS_DRAIN_SECONDS="1",
+        LEDGERS_LOG_FORMAT="json",
+    )  # fmt: skip
+    hanging, other = running.workers()
+    os.kill(hanging, signal.SIGSTOP)
+    assert running.stop(signal.SIGTERM) == 0
+    assert [command_of(pid) for pid in (hanging, other)] == ["", ""]
+    logged = [json.loads(line) for line in running.stderr.read_text().splitlines()]
+    assert [line["worker"] for line in logged if line["event"] == "worker_killed"] == [hanging]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_log_that_nobody_reads(directory: Path, workers: str) -> None:
+    """When the reader of the log is gone, writes are acknowledged, and workers replaced."""
+    stdout, stderr = directory / "0.out", directory / "0.err"
+    with (
+        stdout.open("w") as out,
+        subprocess.Popen(
+            [*LEDGERS, "serve", "--port", "0", "--workers", workers],
+            env=clean_environment(directory),
+            stdout=out,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
+        try:
+            assert process.stderr
+            stderr.write_text(process.stderr.readline())
+            process.stderr.close()
+            running = Running(process, stdout, stderr)
+            token = running.token()
+            posting = {"input": running.posting(token, "unread")}
+            for replayed in (False, True):
+                answer = running.graphql(token, POST, posting)["postTransaction"]
+                assert answer["replayed"] is replayed
+            if workers == "2":
+                killed, _ = running.workers()
+                os.kill(killed, signal.SIGKILL)
+                until(lambda: killed not in running.workers() and len(running.workers()) == 2)
+                assert running.graphql(token, POST, posting)["postTransaction"]["replayed"] is True
+            assert running.stop(signal.SIGTERM) == 0
+        finally:
+            process.kill()
+
+
 def test_killed_parent_leaves_nothing(serve: Serve, directory: Path) -> None:
     """After SIGKILL of the parent its workers end, and the database with them."""
     running = serve("--workers", "2", "--no-demo")
