@@ -29,7 +29,7 @@ from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
 from app.api.http import GraphQLEndpoint
-from app.api.metrics import CONTENT_TYPE, exposition
+from app.api.metrics import CONTENT_TYPE, RequestCounts, exposition
 from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
@@ -116,7 +116,7 @@ class Server:
             endpoint,
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
-                Route(bulk.PATH, self._bulk_endpoint(), methods=None),
+                Route(bulk.PATH, self._bulk_endpoint(endpoint.counts), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
@@ -143,13 +143,14 @@ class Server:
             execution_seconds=settings.execution_seconds,
         )
 
-    def _bulk_endpoint(self) -> bulk.BulkEndpoint:
+    def _bulk_endpoint(self, counts: RequestCounts) -> bulk.BulkEndpoint:
         return bulk.BulkEndpoint(
             bulk.PostingInputs(schema, self._planner),
             self._authenticator,
             self._open_context,
             max_line_bytes=self.settings.max_body_bytes,
             step_seconds=self.settings.execution_seconds,
+            counts=counts,
         )
 
     def _open_context(self, principal: Principal, request_id: str) -> Context:

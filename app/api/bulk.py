@@ -22,6 +22,7 @@ an answer to be taken. The key is looked up again with every chunk, as a load ma
 """
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -62,6 +63,7 @@ from app.api.http import (
 )
 from app.api.ids import LEDGER, TRANSACTION, decode_as, encode
 from app.api.json_lines import Lines
+from app.api.metrics import RequestCounts
 from app.api.plans import Planner, Plans
 from app.api.refusals import render as render_refusal
 from app.api.transaction_mutations import PostTransactionInput, posting
@@ -79,6 +81,9 @@ MEDIA_TYPES = (MEDIA, "application/x-ndjson")
 WINDOW_LINES = 1000
 WINDOW_BYTES = 4 * 1024 * 1024
 """Lines in flight of one load; the last one may go past the bytes."""
+
+PLACE = re.compile(r"Variable '\$input' has invalid value at ([.\w\[\]]+): ")
+"""graphql-core tells where the mistake is in its message alone."""
 
 BUSY_SECONDS = 0.05
 RETRYABLE = (Code.UNAVAILABLE, Code.EXECUTION_TIMEOUT)
@@ -111,7 +116,10 @@ class PostingInputs:
     def _read_slowly(self, raw: Json) -> object:
         values = get_variable_values(self._schema._schema, self._variables, raw, max_errors=1)  # noqa: SLF001
         if isinstance(values, list):
-            raise RequestErrors(settled(values[0], Code.BAD_USER_INPUT))
+            error = settled(values[0], Code.BAD_USER_INPUT)
+            place = PLACE.match(error.message)
+            error.path = ["input", *(re.findall(r"\w+", place[1]) if place else ())]
+            raise RequestErrors(error)
         return convert_argument(
             values.coerced["input"],
             PostTransactionInput,
@@ -129,18 +137,21 @@ class BulkEndpoint:
     open_context: Callable[[Principal, str], AbstractAsyncContextManager[Context]]
     max_line_bytes: int
     step_seconds: float
+    counts: RequestCounts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         load = _Load(self, scope, receive, send)
         await load.run()
+        seconds = time.perf_counter() - started
+        self.counts.add("bulk", None, load.status, seconds)
         log.info(
             "request",
             request_id=load.request_id,
             operation="bulk",
             status=load.status,
             errors=list(load.codes)[:MAX_LOGGED_CODES],
-            duration_ms=round((time.perf_counter() - started) * 1000, 2),
+            duration_ms=round(seconds * 1000, 2),
             **load.counts,
         )
 
@@ -309,7 +320,7 @@ class _Load:
         except Refusal as refusal:
             return _refused(refusal)
         except RequestErrors as failure:
-            return self._error(failure.errors[0], "input")
+            return self._error(failure.errors[0])
         except RequestRefused as refusal:
             return self._error(CodedError(refusal.code, refusal.message), "input")
 
@@ -503,7 +514,7 @@ class _Load:
         return {
             "code": code,
             "message": shown["message"],
-            "path": path,
+            "path": shown.get("path", path),
             "retryable": code in RETRYABLE,
             **extensions,
         }

@@ -1,6 +1,7 @@
 """Counts of requests for operators, as Prometheus reads them.
 
-Labels are few and fixed, and none names a tenant: the operation's type (or "none"), what answered
+Labels are few and fixed, and none names a tenant: the operation's type ("bulk" for a
+load, or "none"), what answered
 it (the road, see `http.Exchange`, or "none" where nothing was executed), and the HTTP status.
 """
 
@@ -33,7 +34,7 @@ class RequestCounts:
 def exposition(counts: RequestCounts, others: Mapping[str, tuple[str, float]]) -> str:
     """All counts as text; `others` are counters of their own, with what they count."""
     lines = [
-        "# HELP ledgers_request_seconds Requests to /graphql, and the time that they took.",
+        "# HELP ledgers_request_seconds Requests and loads, and the time that they took.",
         "# TYPE ledgers_request_seconds summary",
     ]
     for labels, number, seconds in counts.samples():

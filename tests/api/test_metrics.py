@@ -42,8 +42,13 @@ async def test_counts(database_url: str) -> None:
             "{ nothing }",
         ):
             await api.send(query)
-        await api.ledger()
+        ledger = await api.ledger()
         await api.http.post("/graphql", content=b"{}")
+        for headers in ({}, {"Authorization": f"Bearer {api.token}"}):
+            await api.http.post(
+                f"/bulk/postings?ledgerId={ledger}",
+                headers={"Content-Type": "application/jsonl", **headers},
+            )
         status, text = await read(api, TOKEN)
     assert status == 200
     counted = dict(re.findall(r"^ledgers_request_seconds_count\{(.*)\} (\d+)$", text, re.MULTILINE))
@@ -54,5 +59,7 @@ async def test_counts(database_url: str) -> None:
         'operation="none",road="none",status="400"': "1",
         'operation="mutation",road="plan",status="200"': "1",
         'operation="none",road="none",status="401"': "1",
+        'operation="bulk",road="none",status="200"': "1",
+        'operation="bulk",road="none",status="401"': "1",
     }
     assert re.search(r"^ledgers_batches_total 0$", text, re.MULTILINE)
