@@ -4,6 +4,7 @@ import asyncio
 import io
 import socket
 import sys
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -75,6 +76,17 @@ EXPECTED = (
     WorkerFailed,
     WrongAddress,
 )
+RULES = {
+    "bool_parsing": "must be true or false",
+    "float_parsing": "must be a number",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be {ge:g} or more",
+    "int_parsing": "must be a whole number",
+    "less_than_equal": "must be {le:g} or less",
+    "literal_error": "must be {expected}",
+    "too_short": "must have {min_length} characters or more",
+}
+"""What a setting must be, by pydantic's type of error."""
 UNUSABLE = (OperationalError, InsufficientPrivilege)
 
 
@@ -437,11 +449,13 @@ def _settings() -> Settings:
 def _wrong_settings(fault: ValidationError) -> str:
     """Name what is wrong, without the values: one may be a secret that strayed."""
     prefix = Settings.model_config["env_prefix"]
-    return "; ".join(
-        f"{name if name.isupper() else f'{prefix}{name.upper()}'}: {error['msg']}"
-        for error in fault.errors()
-        for name in [str(error["loc"][0])]
-    )
+    sentences = []
+    for error in fault.errors():
+        name = str(error["loc"][0])
+        rule = RULES.get(error["type"])
+        told = rule.format_map(error.get("ctx", {})) if rule else f"cannot be: {error['msg']}"
+        sentences.append(f"{name if name.isupper() else f'{prefix}{name.upper()}'} {told}")
+    return "; ".join(sentences)
 
 
 @contextmanager
@@ -570,10 +584,19 @@ def _show_refused(file: BinaryIO | None, refused: Refused) -> None:
         error = refused.error
         notes.print(f"line {refused.line.number}: {error['code']}: {error['message']}")
     else:
-        text = (refused.line.text or b"").decode(errors="replace")
-        line = {"line": refused.line.number, "error": refused.error, "text": text}
-        file.write(orjson.dumps(line) + b"\n")
+        kept = {"line": refused.line.number, "error": refused.error, **_kept(refused.line.text)}
+        file.write(orjson.dumps(kept) + b"\n")
         file.flush()
+
+
+def _kept(text: bytes | None) -> dict[str, str]:
+    """A refused line so that it can be sent again; one too long to be sent is not kept."""
+    if text is None:
+        return {}
+    try:
+        return {"text": text.decode()}
+    except UnicodeDecodeError:
+        return {"base64": b64encode(text).decode()}
 
 
 def _ledger_id(text: str) -> UUID:

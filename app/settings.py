@@ -1,6 +1,5 @@
 """Every setting of the server, read from the environment here and nowhere else."""
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +52,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         default=None,
         min_length=16,
-        description="Bearer token with which /metrics may be read; without it there are none.",
+        description="Bearer token, of 16 characters or more, to read /metrics; without it none.",
     )
 
     api_key: SecretStr | None = Field(
@@ -104,9 +103,3 @@ class Settings(BaseSettings):
     execution_seconds: float = Field(
         default=15.0, gt=0, description="Time limit of a request, in seconds."
     )
-
-
-@lru_cache(maxsize=1)
-def settings() -> Settings:
-    """The settings of this process."""
-    return Settings()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,8 +167,19 @@ def test_refused_lines(books: Books) -> None:
         },
         "text": "{",
     }
-    assert (lines[4]["text"], lines[5]["text"]) == (bad, "")
+    assert lines[4]["text"] == bad
+    assert sorted(lines[5]) == ["error", "line"]
     assert books.cash() == before + 2
+
+
+def test_refused_lines_that_are_no_text(books: Books) -> None:
+    """A line that is not UTF-8 is kept byte by byte."""
+    file, refused = books.write(), books.directory / "refused.jsonl"
+    file.write_bytes(b'{"description":"caf\xe9"}\n')
+    assert books.run(file, "--refused", str(refused)).returncode == 1
+    (line,) = map(json.loads, refused.read_text().splitlines())
+    assert (line["line"], line["error"]["code"], "text" in line) == (1, "BAD_REQUEST", False)
+    assert b64decode(line["base64"]) + b"\n" == file.read_bytes()
 
 
 def test_killed_imports_are_resumed(books: Books) -> None:

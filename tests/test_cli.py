@@ -219,13 +219,26 @@ def test_unusable_database(ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch, co
 
 def test_wrong_settings(ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings that cannot be read are named, without their values."""
-    monkeypatch.setenv("LEDGERS_PORT", "secret")
-    monkeypatch.setenv("LEDGERS_LOG_FORMAT", "xml")
+    for name, value in {
+        "PORT": "secret",
+        "WORKERS": "0",
+        "POOL_SIZE": "201",
+        "ALLOW_UNSAFE_DURABILITY": "perhaps",
+        "LOG_FORMAT": "xml",
+        "METRICS_TOKEN": "secret",
+        "DRAIN_SECONDS": "soon",
+        "EXECUTION_SECONDS": "0",
+    }.items():
+        monkeypatch.setenv(f"LEDGERS_{name}", value)
     assert ledgers("organizations", "list") == Ended(
         1,
         "",
-        "ledgers: LEDGERS_PORT: Input should be a valid integer, unable to parse string as an"
-        " integer; LEDGERS_LOG_FORMAT: Input should be 'console' or 'json'\n",
+        "ledgers: LEDGERS_PORT must be a whole number; LEDGERS_WORKERS must be 1 or more;"
+        " LEDGERS_POOL_SIZE must be 200 or less;"
+        " LEDGERS_ALLOW_UNSAFE_DURABILITY must be true or false;"
+        " LEDGERS_LOG_FORMAT must be 'console' or 'json';"
+        " LEDGERS_METRICS_TOKEN must have 16 characters or more;"
+        " LEDGERS_DRAIN_SECONDS must be a number; LEDGERS_EXECUTION_SECONDS must be more than 0\n",
     )
 
 

@@ -47,13 +47,13 @@ def test_codes_of_errors() -> None:
 
 
 def test_settings() -> None:
-    """The README lists every setting with its default."""
+    """The README lists every setting with its default and what it is."""
     customary = {"database_url": "DATABASE_URL", "owner_database_url": "OWNER_DATABASE_URL"}
     for name, field in Settings.model_fields.items():
         variable = customary.get(name, f"LEDGERS_{name.upper()}")
         default = "" if field.default is None else f"`{field.default!s}`"
         shown = default.lower() if isinstance(field.default, bool) else default
-        assert f"| `{variable}` | {shown} |" in README
+        assert f"| `{variable}` | {shown} | {(field.description or '').rstrip('.')} |" in README
 
 
 def learn(expected: Any, actual: Any, mine: dict[str, str]) -> None:
