@@ -129,8 +129,10 @@ def _exceeded(
     account: Account, velocity: Velocity, requested: int, now: datetime, index: int
 ) -> VelocityExceeded:
     _, end = velocity.window.bounds(now)
+    never = velocity.never_fits(requested)
+    room = "never has room for this" if never else "has no room for this now"
     return VelocityExceeded(
-        message=f'The limit "{velocity.name}" has no room for this now.',
+        message=f'The limit "{velocity.name}" {room}.',
         path=_amount_path(index),
         account_id=account.account_id,
         limit_name=velocity.name,
@@ -142,7 +144,7 @@ def _exceeded(
         window_seconds=velocity.window.seconds,
         period=velocity.window.period and velocity.window.period.value,
         time_zone=velocity.window.time_zone,
-        retry_at=None if velocity.never_fits(requested) else end,
+        retry_at=None if never else end,
     )
 
 

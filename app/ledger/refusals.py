@@ -23,10 +23,14 @@ class Refusal(Exception):
     """A command was understood and refused; nothing has changed."""
 
     code: ClassVar[str]
-    retryable: ClassVar[bool] = False
 
     message: str
     path: Path = ("input",)
+
+    @property
+    def retryable(self) -> bool:
+        """Say whether the very same command may succeed later."""
+        return False
 
     def __str__(self) -> str:
         return self.message
@@ -49,8 +53,12 @@ class Overloaded(Refusal):
     """More is waiting to be written than can be answered soon."""
 
     code = "OVERLOADED"
-    retryable = True
     message: str = "Too much is waiting to be written; send the same again a little later."
+
+    @property
+    def retryable(self) -> bool:
+        """Say that it may."""
+        return True
 
 
 @dataclass(eq=False, kw_only=True)
@@ -292,7 +300,6 @@ class VelocityExceeded(Refusal):
     """
 
     code = "VELOCITY_EXCEEDED"
-    retryable = True
     account_id: UUID
     limit_name: str
     used_amount: int
@@ -304,6 +311,11 @@ class VelocityExceeded(Refusal):
     period: str | None
     time_zone: str | None
     retry_at: datetime | None
+
+    @property
+    def retryable(self) -> bool:
+        """Say whether there is a time at which it would fit."""
+        return self.retry_at is not None
 
 
 @dataclass(eq=False, kw_only=True)

@@ -325,7 +325,12 @@ async def test_a_limit_to_the_unit(market: Market) -> None:
         "timeZone": None,
         "account": {"name": "wallet"},
     }
-    assert (await refused(market, "wallet", "cash", 61))["retryAt"] is None
+    never = await refused(market, "wallet", "cash", 61)
+    assert (never["retryAt"], never["retryable"], never["message"]) == (
+        None,
+        False,
+        'The limit "limit" never has room for this.',
+    )
     await accepted(market, "wallet", "cash", 35)
     assert await used(market, "wallet") == [("60", "2")]
 

@@ -215,14 +215,15 @@ SAMPLES: dict[str, Any] = {
 def test_every_refusal_renders(kind: type[Refusal]) -> None:
     """Each refusal becomes the type of its name, with its code, message, path and fields."""
     given = {field.name: SAMPLES[field.name] for field in fields(kind)}
-    error = rendering.render(kind(**given))
+    refusal = kind(**given)
+    error = rendering.render(refusal)
     assert isinstance(error, UserError)
     assert type(error).__name__ == kind.__name__
     assert (error.code.value, error.message, error.path, error.retryable) == (
         kind.code,
         "A reason.",
         ["input", "entries", "0"],
-        kind.retryable,
+        refusal.retryable,
     )
     shown = {name for name in vars(error) if name not in {"code", "message", "path", "retryable"}}
     expected = set(given) - {"message", "path", "exponent"}
