@@ -213,9 +213,10 @@ class RollUp:
             try:
                 async with await self.database.connect() as connection:
                     await self._work(connection)
-            except psycopg.Error as fault:
+            except Exception as fault:  # noqa: BLE001  nothing of it may end the task
                 # What was due and is lost is added after the account's next full chunk.
-                log.warning("roll_up_failed", fault=type(fault).__name__, sqlstate=fault.sqlstate)
+                sqlstate = getattr(fault, "sqlstate", None)
+                log.warning("roll_up_failed", fault=type(fault).__name__, sqlstate=sqlstate)
 
     async def _work(self, connection: Connection) -> None:
         """Do what is due, and what becomes due soon."""
