@@ -27,7 +27,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import structlog
 
 from app.ledger.balances import STEPS, Balances, Direction
