@@ -3,7 +3,8 @@
 A ledger is closed through one moment, or not at all. Closing moves that moment forward and
 reopening moves it back; where it already is as far, or farther, nothing changes, so either may be
 sent twice. Only what is over can be closed: `through` lies before now. So what takes effect when it
-is recorded, as the settling, voiding and expiring of holds does, never meets a closed period.
+is recorded, as the settling and voiding of holds does, never meets a closed period. What fell due
+in a period that was closed before the server came round to it takes effect when it is recorded.
 """
 
 from dataclasses import dataclass
@@ -52,10 +53,15 @@ def moves(command: MovePeriod, closed_through: datetime | None, now: datetime) -
     return through is not None and (closed_through is None or through > closed_through)
 
 
+def is_closed(ledger: Ledger, moment: datetime) -> bool:
+    """Say whether nothing takes effect at that moment any more."""
+    return ledger.closed_through is not None and moment <= ledger.closed_through
+
+
 def refuse_closed(ledger: Ledger, effective_at: datetime) -> None:
     """Refuse an entry that would take effect in a closed period."""
     closed_through = ledger.closed_through
-    if closed_through is not None and effective_at <= closed_through:
+    if closed_through is not None and is_closed(ledger, effective_at):
         raise PeriodClosed(
             message=f"The ledger is closed through {closed_through.isoformat()}; nothing takes"
             " effect by then any more.",

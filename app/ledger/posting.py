@@ -28,8 +28,8 @@ A hold ends at its time whoever gets to it first: a settlement from `expires_at`
 whether the server has released the hold by then or not. What the server does when a hold falls due
 (`RunDue`) is decided by the same rules as a client's command, under the same lock, from the hold as
 it then stands; so it happens once however often it is tried. It is effective when it was due, not
-when the server came round to it. What a rule refuses then (a closed period is one)
-is put off, for longer each time, and is effective when it goes through.
+when the server came round to it, unless that period has been closed meanwhile. What a rule refuses
+then is put off, for longer each time, and is effective when it goes through.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -55,7 +55,7 @@ from app.ledger.commands import (
     VoidTransaction,
 )
 from app.ledger.limits import counted, refuse_above_ceiling, refuse_too_large
-from app.ledger.periods import refuse_closed
+from app.ledger.periods import is_closed, refuse_closed
 from app.ledger.refusals import (
     AccountNotFound,
     AccountNotOpen,
@@ -560,14 +560,13 @@ def _change_hold(
         for (account_id, direction), amount in part.items()
     ]
     refused = hold.transaction.refused
-    if due_at is None or (refused is not None and refused.refused_at >= due_at):
-        effective_at = recorded_at
-    else:
-        effective_at = due_at
-    # What undoes a hold cannot have happened before the hold itself did. Nor can what a client asks
-    # for meet a closed period: those are over, and recorded time does not run backwards.
+    is_late = refused is not None and due_at is not None and refused.refused_at >= due_at
+    effective_at = recorded_at if due_at is None or is_late else due_at
+    # What undoes a hold cannot have happened before the hold itself did. Nor does it meet a closed
+    # period: those are over, and recorded time does not run backwards.
     effective_at = max(effective_at, hold.transaction.effective_at)
-    refuse_closed(found.ledger, effective_at)
+    if is_closed(found.ledger, effective_at):
+        effective_at = recorded_at
     created_at = hold.transaction.created_at
     entries, changed = _carry(
         found.accounts, lines, event.number, hold.lines, effective_at, created_at

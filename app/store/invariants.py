@@ -521,7 +521,10 @@ TRANSACTION_LINES = Pass(
                 WHEN v.kind = 'expired' AND (t.refused_at >= t.expires_at) IS NOT TRUE
                     THEN t.expires_at
                 ELSE v.recorded_at
-            END) END AS due_effective_at
+            END) END AS due_effective_at,
+            -- what fell due in a period closed meanwhile
+            CASE WHEN v.kind IN ('matured', 'expired') THEN greatest(v.recorded_at, t.effective_at)
+            END AS late_effective_at
         FROM (
             SELECT organization_id, ledger_id, transaction_sequence, line, event, effective_at,
                 recorded_at, lag(line, 1, 0) OVER line AS before,
@@ -562,7 +565,7 @@ TRANSACTION_LINES = Pass(
         Check(
             4,
             "EFFECTIVE_TIME_NOT_OF_TRANSACTION",
-            "effective_at <> due_effective_at",
+            "effective_at <> due_effective_at AND effective_at IS DISTINCT FROM late_effective_at",
             "concat('effective at ', effective_at, ', its transaction at ',"
             " transaction_effective_at, ', its event at ', event_recorded_at)",
         ),

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from app.store.verify import verify
 from tests.api.market import Market
+from tests.api.test_periods import CLOSE
 from tests.api_client import Api, Json, open_api
 
 PAST, LATER, LATEST = "2026-01-01T00:00:00Z", "2100-01-01T00:00:00Z", "2100-02-01T00:00:00Z"
@@ -342,3 +343,22 @@ def make_due(url: str, term: str = "posts_at") -> None:
 
 def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize("terms", ["expiresAt", "postsAt"])
+async def test_due_in_a_period_closed_meanwhile(
+    idle: Market, database_url: str, terms: str
+) -> None:
+    """What fell due before its period was closed is done at once, effective when it is recorded."""
+    hold = await idle.hold("hold", "wallet", "shop", 40, effectiveAt=PAST, **{terms: PAST})
+    closed = await idle.api.answer(
+        CLOSE, ledgerId=idle.ledger, through=datetime.now(UTC).isoformat()
+    )
+    assert closed["__typename"] == "ClosePeriodSuccess"
+    async with open_api(database_url, due_poll_seconds=0.02):
+        shown = await idle.until(hold, is_done)
+    assert (shown["status"], shown["lastRefusal"]) == (
+        "POSTED" if terms == "postsAt" else "VOIDED",
+        None,
+    )
+    assert verify(database_url).violations == ()
