@@ -328,7 +328,8 @@ async def _configure(connection: Connection) -> None:
 
 
 def _adapt(adapters: AdaptersMap) -> None:
-    adapters.register_loader("numeric", IntLoader)  # every numeric here is a whole number
+    # Every numeric here is a whole number. (In an array this loader takes 20 digits at most.)
+    adapters.register_loader("numeric", IntLoader)
     set_json_loads(orjson.loads, adapters)
     set_json_dumps(orjson.dumps, adapters)
 

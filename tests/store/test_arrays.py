@@ -48,8 +48,8 @@ async def test_postgresql_reads_what_was_written(database_url: str) -> None:
         pipeline = Pipeline(connection)
         for type_, kind, element, values in CASES:
             column = arrays.array(kind, [element(value) for value in values])
-            ((row,),) = await pipeline.run((f"SELECT $1::{type_}[]", [column]))
-            assert row[0] == list(values), type_
+            (rows,) = await pipeline.run((f"SELECT unnest($1::{type_}[])", [column]))
+            assert [value for (value,) in rows] == list(values), type_
 
 
 async def test_it_is_what_postgresql_itself_would_send(database_url: str) -> None:
