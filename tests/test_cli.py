@@ -64,7 +64,20 @@ def database(monkeypatch: pytest.MonkeyPatch, make_database: MakeDatabase) -> st
 @pytest.mark.parametrize(
     ("arguments", "commands"),
     [
-        ([], ["serve", "migrate", "seed", "import", "schema", "verify", "keys", "organizations"]),
+        (
+            [],
+            [
+                "serve",
+                "worker",
+                "migrate",
+                "seed",
+                "import",
+                "schema",
+                "verify",
+                "keys",
+                "organizations",
+            ],
+        ),
         (["keys"], ["create", "list", "revoke"]),
         (["organizations"], ["create", "list"]),
     ],
