@@ -6,6 +6,7 @@ from enum import Enum
 from uuid import UUID
 
 from app.ledger.balances import Balances, Direction
+from app.ledger.lots import Lot
 
 
 class Mode(Enum):
@@ -53,6 +54,7 @@ class Account:
 
     `version` counts its entries, so it is also the sequence of the latest one.
     `available_floor` is in minor units; None means that available may fall without limit.
+    `lots` are the open credit lots, in no order; most accounts have none.
     """
 
     organization_id: UUID
@@ -65,7 +67,13 @@ class Account:
     available_floor: int | None
     version: int
     balances: Balances
+    lots: tuple[Lot, ...] = ()
 
     @property
     def available(self) -> int:
         return self.balances.available(self.normal_balance).amount
+
+    @property
+    def pending_outgoing(self) -> int:
+        """What is pending against the normal side."""
+        return self.balances.posted(self.normal_balance).amount - self.available

@@ -1,7 +1,9 @@
 """One batch of commands as one database transaction: lock, read, decide, write.
 
 Round trips: two, whatever the size of the batch. The first sends BEGIN, the locks and the reads in
-one pipeline; then Python decides; the second sends the writes and COMMIT.
+one pipeline; then Python decides; the second sends the writes and COMMIT. Where an account of the
+batch has open credit lots, a third between them reads those; lots whose time has come expire before
+anything else of the batch is decided.
 
 Locks: the ledgers' rows, then the accounts, each in order of key. Everybody who moves balances
 locks in this order, so two batches may wait for each other but never in a circle. `FOR NO KEY
@@ -23,13 +25,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import product, starmap
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode
+from uuid_utils.compat import uuid7
+
+from app.ledger.accounts import Account, AccountStatus, Ledger, Mode, Scope
 from app.ledger.balances import Balances, Direction, Effect
-from app.ledger.book import Book
+from app.ledger.book import Book, OfOrganization
 from app.ledger.commands import (
+    ExpireLot,
     HoldReason,
     PostTransaction,
     ReverseTransaction,
@@ -38,6 +44,7 @@ from app.ledger.commands import (
 )
 from app.ledger.posting import (
     Decision,
+    Deferred,
     Postponed,
     Recorded,
     Replayed,
@@ -45,18 +52,18 @@ from app.ledger.posting import (
     decide_together,
     record,
 )
-from app.ledger.refusals import Refusal
+from app.ledger.refusals import Refusal, RefusedAttempt
 from app.ledger.templates import PostFromTemplate
 from app.ledger.transactions import (
     EventKind,
     Hold,
     PastLine,
-    RefusedAttempt,
     Side,
     Transaction,
     TransactionStatus,
     Used,
 )
+from app.store import lots
 from app.store.arrays import (
     array,
     arrays,
@@ -104,17 +111,27 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     """
     reads = _reads([command for group in groups for command in group.commands])
     _, *found = await pipeline.run(BEGIN, *reads.values())
-    book, now = _book(dict(zip(reads, found, strict=True)))
-    answers = [_decide(book, group, now) for group in groups]
+    book, now, with_lots = _book(dict(zip(reads, found, strict=True)))
+    due: list[Group] = []
+    if with_lots:
+        reading = lots.reading(with_lots, now)
+        breakages, open_lots = await pipeline.run((LOCK_BREAKAGES, reading), (lots.READ, reading))
+        _accounts(book, breakages)
+        for key, of_account in lots.found(open_lots).items():
+            book.accounts[key] = replace(book.accounts[key], lots=of_account)
+        due = _due(book, with_lots, groups, now)
+    decided = [*due, *groups]
+    answers = [_decide(book, group, now) for group in decided]
     written = [
         decision
-        for group, answer in zip(groups, answers, strict=True)
+        for group, answer in zip(decided, answers, strict=True)
         if not isinstance(answer, Refusal) and not group.dry_run
         for decision in answer
         if not isinstance(decision, Replayed)
     ]
+    answers = answers[len(due) :]
     if written:
-        await pipeline.run(_write(book, written), *uses(_made(groups, answers)), COMMIT)
+        await pipeline.run(*_write(book, written), *uses(_made(groups, answers)), COMMIT)
     else:
         await pipeline.run(ROLLBACK)
     return answers
@@ -143,6 +160,29 @@ def _decide(book: Book, group: Group, now: datetime) -> Answer:
     if not group.dry_run:
         record(book, decision)
     return [decision]
+
+
+def _due(
+    book: Book, with_lots: Iterable[OfOrganization], groups: Sequence[Group], now: datetime
+) -> list[Group]:
+    """The expiry of each due lot of those accounts that is not asked for anyway."""
+    asked = {c.lot_id for group in groups for c in group.commands if isinstance(c, ExpireLot)}
+    due: list[tuple[datetime, ExpireLot]] = []
+    for organization_id, account_id in with_lots:
+        account = book.accounts[organization_id, account_id]
+        scope = Scope(organization_id, book.ledgers[organization_id, account.ledger_id].mode)
+        for lot in account.lots:
+            if lot.due_at is not None and lot.due_at <= now and lot.lot_id not in asked:
+                command = ExpireLot(
+                    scope,
+                    uuid7(),
+                    account.ledger_id,
+                    account_id,
+                    lot.lot_id,
+                    lot.breakage_account_id,
+                )
+                due.append((lot.due_at, command))
+    return [Group((command,)) for _, command in sorted(due, key=itemgetter(0))]
 
 
 # ---- lock and read -------------------------------------------------------------------------------
@@ -179,7 +219,7 @@ LOCK_LEDGERS = """
 LOCK_ACCOUNTS = """
     SELECT a.organization_id, a.account_id, a.ledger_id, a.currency, a.exponent, a.normal_balance,
         a.status, a.available_floor, a.version,
-        a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits
+        a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits, a.has_lots
     FROM ({wanted}) AS wanted (organization_id, account_id)
     JOIN accounts a USING (organization_id, account_id)
     ORDER BY a.organization_id, a.account_id
@@ -197,6 +237,8 @@ LOCKS: dict[bool, tuple[str, str]] = {
     ),
 }
 """Whether the batch changes transactions that are there: the two locking statements, in order."""
+
+LOCK_BREAKAGES = LOCK_ACCOUNTS.format(wanted=lots.BREAKAGES_OF_DUE)
 
 READ_CLOCK_AND_KEYS = """
     SELECT clock_timestamp(), used.* FROM (SELECT) AS always LEFT JOIN (
@@ -275,12 +317,30 @@ READ_REVERSED = """
 def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
     """The statements that lock and read, in order, by what they find."""
     posts = [command for command in commands if isinstance(command, PostTransaction)]
-    changes = [command for command in commands if not isinstance(command, PostTransaction)]
-    ledgers = arrays((uuid, uuid), sorted({(c.scope.organization_id, c.ledger_id) for c in posts}))
-    accounts = arrays(
+    expiries = [command for command in commands if isinstance(command, ExpireLot)]
+    changes = [
+        command for command in commands if not isinstance(command, PostTransaction | ExpireLot)
+    ]
+    ledgers = arrays(
         (uuid, uuid),
-        sorted({(c.scope.organization_id, e.account_id) for c in posts for e in c.entries}),
+        sorted(
+            {(c.scope.organization_id, c.ledger_id) for c in posts}
+            | {(c.scope.organization_id, c.ledger_id) for c in expiries}
+        ),
     )
+    touched = {(c.scope.organization_id, e.account_id) for c in posts for e in c.entries}
+    touched |= {
+        (c.scope.organization_id, e.lot.breakage_account_id)
+        for c in posts
+        for e in c.entries
+        if e.lot is not None
+    }
+    touched |= {
+        (c.scope.organization_id, account_id)
+        for c in expiries
+        for account_id in (c.account_id, c.breakage_account_id)
+    }
+    accounts = arrays((uuid, uuid), sorted(touched))
     keys = arrays(
         (uuid, uuid, text),
         [(c.scope.organization_id, c.ledger_id, c.idempotency_key) for c in posts],
@@ -315,28 +375,16 @@ def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
     }
 
 
-def _book(found: Mapping[str, Sequence[Row]]) -> tuple[Book, datetime]:
-    """What was found, and the time at which it is decided upon."""
+def _book(
+    found: Mapping[str, Sequence[Row]],
+) -> tuple[Book, datetime, Sequence[OfOrganization]]:
+    """What was found, when it is decided upon, and the accounts whose credit lots to read."""
     book = Book()
     for organization_id, ledger_id, mode, archived, sequence, recorded_at in found["ledgers"]:
         book.ledgers[organization_id, ledger_id] = Ledger(
             organization_id, ledger_id, Mode(mode), archived, sequence, recorded_at
         )
-    for row in found["accounts"]:
-        organization_id, account_id, ledger_id, currency, exponent, normal, status, *rest = row
-        floor, version, *totals = rest
-        book.accounts[organization_id, account_id] = Account(
-            organization_id,
-            account_id,
-            ledger_id,
-            currency,
-            exponent,
-            Direction(normal),
-            AccountStatus(status),
-            floor,
-            version,
-            Balances(*totals),
-        )
+    with_lots = _accounts(book, found["accounts"])
     for _, organization_id, ledger_id, key, fingerprint, transaction_id in found["clock_and_keys"]:
         if key is not None:
             book.used_keys[organization_id, ledger_id, key] = Used(fingerprint, transaction_id)
@@ -361,7 +409,33 @@ def _book(found: Mapping[str, Sequence[Row]]) -> tuple[Book, datetime]:
     book.reversed.update(undone)
     clock = found["clock_and_keys"][0][0]
     latest = max((ledger.last_recorded_at for ledger in book.ledgers.values()), default=clock)
-    return book, max(clock, latest + timedelta(microseconds=1))
+    return book, max(clock, latest + timedelta(microseconds=1)), with_lots
+
+
+def _accounts(book: Book, found: Iterable[Row]) -> Sequence[OfOrganization]:
+    """Put locked accounts into the book; return those with open credit lots.
+
+    An account of another ledger than those of the batch was named in vain, and is left alone.
+    """
+    with_lots: list[OfOrganization] = []
+    for row in found:
+        organization_id, account_id, ledger_id, currency, exponent, normal, status, *rest = row
+        floor, version, *totals, has_lots = rest
+        book.accounts[organization_id, account_id] = Account(
+            organization_id,
+            account_id,
+            ledger_id,
+            currency,
+            exponent,
+            Direction(normal),
+            AccountStatus(status),
+            floor,
+            version,
+            Balances(*totals),
+        )
+        if has_lots and (organization_id, ledger_id) in book.ledgers:
+            with_lots.append((organization_id, account_id))
+    return with_lots
 
 
 def _transaction(*columns: Any) -> Transaction:
@@ -500,10 +574,10 @@ ACCOUNT = (uuid, uuid, number, number, number, number, number)
 LEDGER = (uuid, uuid, number, moment)
 
 
-def _write(book: Book, written: Sequence[Recorded | Postponed]) -> Statement:
+def _write(book: Book, written: Sequence[Recorded | Postponed | Deferred]) -> Sequence[Statement]:
+    kept = [decision for decision in written if not isinstance(decision, Deferred)]
     transactions = {
-        (d.transaction.organization_id, d.transaction.transaction_id): d.transaction
-        for d in written
+        (d.transaction.organization_id, d.transaction.transaction_id): d.transaction for d in kept
     }
     recorded = [decision for decision in written if isinstance(decision, Recorded)]
     new = {
@@ -518,7 +592,7 @@ def _write(book: Book, written: Sequence[Recorded | Postponed]) -> Statement:
     shape = Shape(
         terms=any(t.reason or t.posts_at or t.expires_at or t.reverses_sequence for t in created),
         changed=bool(changed),
-        revised=len(recorded) < len(written)
+        revised=len(recorded) < len(kept)
         or any(r.event.kind is EventKind.UPDATED for r in recorded),
     )
     parameters = arrays(TRANSACTION, map(_transaction_row, created))
@@ -534,7 +608,7 @@ def _write(book: Book, written: Sequence[Recorded | Postponed]) -> Statement:
     parameters += arrays(ENTRY, (row for r in recorded for row in _entry_rows(r)))
     parameters += arrays(ACCOUNT, (_account_row(book.accounts[key]) for key in accounts))
     parameters += arrays(LEDGER, (_ledger_row(book.ledgers[key]) for key in ledgers))
-    return WRITES[shape], parameters
+    return [(WRITES[shape], parameters), *lots.writing(book, written)]
 
 
 def _transaction_row(t: Transaction) -> tuple[Any, ...]:

@@ -38,6 +38,8 @@ TABLES = (
     "entries",
     "transaction_templates",
     "template_uses",
+    "credit_lots",
+    "lot_movements",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -114,6 +116,26 @@ GUARDED = {
         "version",
         "params",
     ),
+    "credit_lots": (
+        "organization_id",
+        "lot_id",
+        "account_id",
+        "number",
+        "ledger_id",
+        "transaction_sequence",
+        "code",
+        "amount",
+        "expires_at",
+        "breakage_account_id",
+    ),
+    "lot_movements": (
+        "organization_id",
+        "lot_id",
+        "account_id",
+        "sequence",
+        "kind",
+        "amount",
+    ),
 }
 """Columns that stay as they were recorded."""
 
@@ -125,6 +147,7 @@ GRANTED = {
         "accounts.available_floor",
         "accounts.description",
         "accounts.floor_version",
+        "accounts.has_lots",
         "accounts.metadata",
         "accounts.name",
         "accounts.pending_credits",
@@ -134,6 +157,13 @@ GRANTED = {
         "accounts.status",
         "accounts.version",
         "api_keys.revoked_at",
+        "credit_lots.due_at",
+        "credit_lots.due_attempts",
+        "credit_lots.expired",
+        "credit_lots.refusal_code",
+        "credit_lots.refusal_message",
+        "credit_lots.refused_at",
+        "credit_lots.remaining",
         "ledgers.archived_at",
         "ledgers.description",
         "ledgers.last_recorded_at",
