@@ -323,6 +323,23 @@ async def test_refused_and_tried_again(shop: Shop, database_url: str) -> None:
     assert verify(database_url).violations == ()
 
 
+async def test_an_expiry_may_be_taken_back(shop: Shop, database_url: str) -> None:
+    """The reversal of an expiry, out of goodwill, gives back money that does not expire."""
+    await shop.top_up("gift", 40, soon(0.3))
+    await shop.until_lots(none_open)
+    query = """query ($id: ID!) { ledger(id: $id) {
+      transactions(first: 100) { nodes { id idempotencyKey description } } } }"""
+    data = await shop.api.run(query, {"id": shop.ledger})
+    (expiry,) = (
+        node for node in data["ledger"]["transactions"]["nodes"] if node["idempotencyKey"] is None
+    )
+    answer = await shop.reverse(expiry["id"], "goodwill")
+    assert answer["transaction"]["reverses"] == {"id": expiry["id"]}
+    assert await shop.balances("wallet") == (40, 0, 40, 40)
+    assert short(await shop.lots()) == [("gift", "EXPIRED", "0", "0", "40")]
+    assert verify(database_url).violations == ()
+
+
 async def test_spending_races_the_expiry(database_url: str) -> None:
     """However clients, holds and servers meet the expiries, every cent is spent or expired once."""
     async with (
