@@ -180,6 +180,15 @@ class TransactionNotReversible(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class LotNotPossible(Refusal):
+    """An entry cannot open this credit lot; `reason` says why (see `_refuse_impossible_lots`)."""
+
+    code = "LOT_NOT_POSSIBLE"
+    account_id: UUID
+    reason: str
+
+
+@dataclass(eq=False, kw_only=True)
 class EntriesUnbalanced(Refusal):
     """In one currency the debits differ from the credits (minor units)."""
 
@@ -317,6 +326,16 @@ class ConditionFailed(Refusal):
     actual: int
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedAttempt:
+    """The last time that something due was refused by a rule, and which attempt that was."""
+
+    code: str
+    message: str
+    refused_at: datetime
+    attempts: int
+
+
 PRECEDENCE: tuple[type[Refusal], ...] = (
     ValidationFailed,
     Overloaded,
@@ -333,6 +352,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     HoldExpired,
     TransactionNotPending,
     TransactionNotReversible,
+    LotNotPossible,
     EntriesUnbalanced,
     SettlementExceedsHold,
     ReversalExceedsTransaction,
