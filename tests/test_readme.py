@@ -20,7 +20,7 @@ async def test_tour(api: Api) -> None:
     """Every step of the tour answers what the README prints, but for the ids."""
     mine: dict[str, str] = {}
     steps = STEP.findall(README)
-    assert len(steps) == 14
+    assert len(steps) == 17
     for request, printed in steps:
         response = await api.send(ID.sub(lambda match: mine[match[0]], request))
         expected = json.loads(printed)

@@ -16,6 +16,7 @@ from app.api.context import Context, Info
 from app.api.enums import (
     DIRECTIONS,
     AccountStatus,
+    CreditLotState,
     Direction,
     Interval,
     OrderDirection,
@@ -30,10 +31,12 @@ from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
 from app.store import rows
 from app.store.history import PastBalances
+from app.store.reading import Condition
 
 if TYPE_CHECKING:
     from app.api.entries import Entry
     from app.api.ledgers import Ledger
+    from app.api.lots import CreditLot
     from app.api.transactions import Transaction
 
 MAX_POINTS = 400
@@ -158,6 +161,32 @@ class Account(Node):
             after=after,
             last=last,
             before=before,
+        )
+
+    @strawberry.field(description="Its credit lots, those that expire first at the beginning.")
+    @reads("account_id")
+    def lots(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        state: Annotated[
+            list[CreditLotState] | None,
+            strawberry.argument(description="Those in one of these states; all if absent."),
+        ] = None,
+    ) -> Connection[Annotated["CreditLot", strawberry.lazy("app.api.lots")]]:
+        from app.api.lots import CreditLot
+
+        states = None if state is None else tuple(one.value for one in state)
+        return connect(
+            info.context,
+            rows.lots_of_account,
+            self.row.account_id,
+            CreditLot.of,
+            order="expires_at",
+            conditions=() if states is None else (Condition("state", "any", states),),
+            first=first,
+            after=after,
         )
 
     @strawberry.field(description="Pending transactions with an entry on it, in commit order.")

@@ -17,6 +17,7 @@ from app.ledger import balances as domain
 from app.store import rows
 
 if TYPE_CHECKING:
+    from app.api.lots import CreditLot, LotMovement
     from app.api.transactions import Transaction
 
 _STATUS = {effect: status for status, effects in EFFECTS.items() for effect in effects}
@@ -63,6 +64,26 @@ class Entry(Node):
             self.row.ledger_id,
             self.row.transaction_sequence,
             build=_transaction_type().of,
+        )
+
+    @strawberry.field(description="The credit lot that it opened; null if it opened none.")
+    @reads("account_id", "sequence")
+    def lot(self, info: Info) -> Annotated["CreditLot", strawberry.lazy("app.api.lots")] | None:
+        from app.api.lots import CreditLot
+
+        return info.context.load.one(
+            rows.lots_by_entry, self.row.account_id, self.row.sequence, build=CreditLot.of
+        )
+
+    @strawberry.field(description="What it took from credit lots of its account.")
+    @reads("account_id", "sequence")
+    def lot_movements(
+        self, info: Info
+    ) -> list[Annotated["LotMovement", strawberry.lazy("app.api.lots")]]:
+        from app.api.lots import LotMovement
+
+        return info.context.load.all(
+            rows.movements_by_entry, self.row.account_id, self.row.sequence, build=LotMovement.of
         )
 
     @strawberry.field(description="The account that it is on.")

@@ -83,6 +83,36 @@ class NotReversibleReason(Enum):
     FULLY_REVERSED = value("fully_reversed", description="All of it has been reversed.")
 
 
+@strawberry.enum(description="Why an entry cannot open a credit lot.")
+class LotNotPossibleReason(Enum):
+    NOT_ON_NORMAL_SIDE = value(
+        "not_on_normal_side", description="The entry takes from the account."
+    )
+    BREAKAGE_IS_SAME_ACCOUNT = value(
+        "breakage_is_same_account", description="What expires has to leave the account."
+    )
+    BREAKAGE_IN_OTHER_CURRENCY = value(
+        "breakage_in_other_currency", description="The breakage account has another currency."
+    )
+    EXPIRES_TOO_EARLY = value(
+        "expires_too_early",
+        description="expiresAt is not in the future, or not after the entry's effective time.",
+    )
+
+
+@strawberry.enum(description="Where a credit lot stands.")
+class CreditLotState(Enum):
+    OPEN = value("open", description="Something is left of it.")
+    SPENT = value("spent", description="All of it was spent.")
+    EXPIRED = value("expired", description="Nothing is left, and some of it expired.")
+
+
+@strawberry.enum(description="How something left a credit lot.")
+class LotMovementKind(Enum):
+    SPENT = value("spent", description="By an entry against the account's normal side.")
+    EXPIRED = value("expired", description="To the breakage account, when its time had come.")
+
+
 @strawberry.enum(description="What happened to a transaction.")
 class TransactionEventKind(Enum):
     POSTED = value("posted", description="It was posted at once.")
@@ -92,6 +122,7 @@ class TransactionEventKind(Enum):
     MATURED = value("matured", description="The hold settled by itself, at postsAt.")
     EXPIRED = value("expired", description="What was left was released by itself, at expiresAt.")
     UPDATED = value("updated", description="The description or the metadata was corrected.")
+    LOT_EXPIRED = value("lot_expired", description="It was posted as a credit lot expired.")
 
 
 @strawberry.enum(description="What an API key may do. Each includes those before it.")
@@ -218,6 +249,7 @@ class ErrorCode(Enum):
         "TRANSACTION_NOT_REVERSIBLE",
         description="The transaction is not posted, is itself a reversal, or is fully reversed.",
     )
+    LOT_NOT_POSSIBLE = value("LOT_NOT_POSSIBLE", description="The entry cannot open a credit lot.")
     ENTRIES_UNBALANCED = value(
         "ENTRIES_UNBALANCED", description="Debits differ from credits in a currency."
     )

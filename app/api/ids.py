@@ -10,9 +10,10 @@ from uuid import UUID
 
 import strawberry
 
-LEDGER, ACCOUNT, TRANSACTION, ENTRY, TEMPLATE = "ldgr", "acct", "txn", "ent", "tmpl"
+LEDGER, ACCOUNT, TRANSACTION, ENTRY = "ldgr", "acct", "txn", "ent"
+TEMPLATE, LOT = "tmpl", "lot"
 
-_ID = re.compile(r"(ldgr|acct|txn|ent|tmpl)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
+_ID = re.compile(r"(ldgr|acct|txn|ent|tmpl|lot)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
 _LAST_SEQUENCE = 2**63 - 1
 
 

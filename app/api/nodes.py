@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 import strawberry
 
 from app.api.enums import ErrorCode
+from app.api.scalars import DateTime
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,4 +65,20 @@ class UserError:
     )
     retryable: bool = strawberry.field(
         description="Whether the very same input may be accepted later without anybody changing it."
+    )
+
+
+@strawberry.type(
+    description=(
+        "Why something did not happen by itself when it was due: a hold that was to post, a credit"
+        " lot that was to expire. It is tried again until it does."
+    )
+)
+class ScheduledRefusal:
+    code: ErrorCode = strawberry.field(description="The rule, as a mutation would name it.")
+    message: str = strawberry.field(description="The reason, for people.")
+    refused_at: DateTime = strawberry.field(description="When it was last tried.")
+    attempts: int = strawberry.field(description="How often it was tried in vain.")
+    next_attempt_at: DateTime | None = strawberry.field(
+        description="When it is tried again; null when nothing is due of it any more."
     )

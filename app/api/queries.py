@@ -1,7 +1,7 @@
 """Where a query begins."""
 
 from asyncio import gather
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,8 +14,9 @@ from app.api.entries import Entry
 from app.api.enums import Mode, Permission
 from app.api.errors import Code, CodedError
 from app.api.filters import LedgerFilter
-from app.api.ids import ACCOUNT, LEDGER, TRANSACTION, decode, decode_as
+from app.api.ids import ACCOUNT, ENTRY, LEDGER, LOT, TEMPLATE, TRANSACTION, decode, decode_as
 from app.api.ledgers import Ledger
+from app.api.lots import CreditLot
 from app.api.nodes import Node
 from app.api.scalars import DateTime
 from app.api.templates import TransactionTemplate, find_template
@@ -181,20 +182,21 @@ def _find(
     return None if uuid is None else info.context.load.one(lookup, uuid, *rest, build=build)
 
 
+_NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
+    LEDGER: (rows.ledgers_by_id, Ledger.of),
+    ACCOUNT: (rows.accounts_by_id, Account.of),
+    TRANSACTION: (rows.transactions_by_id, Transaction.of),
+    TEMPLATE: (rows.templates_by_id, TransactionTemplate.of),
+    ENTRY: (rows.entries_by_id, Entry.of),
+    LOT: (rows.lots_by_id, CreditLot.of),
+}
+
+
 async def _node(info: Info, text: str) -> Node | None:
     decoded = decode(text)
     if decoded is None:
         return None
-    find, uuid = info.context.load.one, decoded.uuid
-    match decoded.prefix:
-        case "ldgr":
-            return await find(rows.ledgers_by_id, uuid, build=Ledger.of)
-        case "acct":
-            return await find(rows.accounts_by_id, uuid, build=Account.of)
-        case "txn":
-            return await find(rows.transactions_by_id, uuid, build=Transaction.of)
-        case "tmpl":
-            return await find(
-                rows.templates_by_id, uuid, decoded.sequence, build=TransactionTemplate.of
-            )
-    return await find(rows.entries_by_id, uuid, decoded.sequence, build=Entry.of)
+    lookup, build = _NODES[decoded.prefix]
+    number = () if decoded.sequence is None else (decoded.sequence,)
+    found: Node | None = await info.context.load.one(lookup, decoded.uuid, *number, build=build)
+    return found

@@ -21,6 +21,7 @@ from app.api.enums import (
     AccountStatus,
     Direction,
     ErrorCode,
+    LotNotPossibleReason,
     NotReversibleReason,
     TransactionStatus,
     VelocityPeriod,
@@ -139,6 +140,16 @@ class TransactionNotReversible(UserError):
     @strawberry.field(description="The transaction.")
     def transaction(self, info: Info) -> Transaction:
         return find_transaction(info, self.transaction_id)
+
+
+@strawberry.type(description="An entry cannot open the credit lot that it was given.")
+class LotNotPossible(UserError):
+    reason: LotNotPossibleReason = strawberry.field(description="Why not.")
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account of the entry.")
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="In one currency debits differ from credits.")
@@ -335,6 +346,8 @@ def render(refusal: Refusal) -> UserError:
         case refusals.TransactionNotReversible():
             fields["transaction_status"] = TransactionStatus(refusal.transaction_status)
             fields["reason"] = NotReversibleReason(refusal.reason)
+        case refusals.LotNotPossible():
+            fields["reason"] = LotNotPossibleReason(refusal.reason)
         case refusals.AccountNotOpen():
             fields["account_status"] = AccountStatus(refusal.account_status)
         case refusals.SettlementExceedsHold() | refusals.ReversalExceedsTransaction():

@@ -28,6 +28,7 @@ from app.api.refusals import (
     InsufficientFunds,
     LedgerArchived,
     LedgerNotFound,
+    LotNotPossible,
     Overloaded,
     PeriodClosed,
     ReversalExceedsTransaction,
@@ -67,6 +68,24 @@ class BalanceCondition:
     projected: AmountRange | None = strawberry.field(description="Of projected.", default=None)
 
 
+@strawberry.input(
+    description=(
+        "Makes the entry's amount a credit lot: stored value that expires, such as a gift card or"
+        " promotional credit."
+    )
+)
+class CreditLotInput:
+    expires_at: DateTime = strawberry.field(
+        description="When what is left of it expires; in the future."
+    )
+    breakage_account_id: strawberry.ID = strawberry.field(
+        description="The account that it goes to then, of the same ledger and currency."
+    )
+    code: str | None = strawberry.field(
+        description="The client's own word for it, up to 255 characters.", default=None
+    )
+
+
 @strawberry.input(description="A line of a new transaction.")
 class EntryInput:
     account_id: strawberry.ID = strawberry.field(description="The account, of the same ledger.")
@@ -78,6 +97,13 @@ class EntryInput:
     )
     account_version: Sequence | None = strawberry.field(
         description="The version that the account must be at before the transaction.", default=None
+    )
+    lot: CreditLotInput | None = strawberry.field(
+        description=(
+            "The credit lot that the entry opens; only with POSTED, and on the account's normal"
+            " side."
+        ),
+        default=None,
     )
 
 
@@ -263,6 +289,7 @@ PostTransactionResult = Annotated[
     PostTransactionSuccess
     | ValidationFailed
     | EntriesUnbalanced
+    | LotNotPossible
     | AccountNotFound
     | LedgerNotFound
     | AccountNotOpen
@@ -283,6 +310,7 @@ PostTransactionsResult = Annotated[
     PostTransactionsSuccess
     | ValidationFailed
     | EntriesUnbalanced
+    | LotNotPossible
     | AccountNotFound
     | LedgerNotFound
     | AccountNotOpen
@@ -623,6 +651,20 @@ def _draft(index: int, entry: EntryInput) -> commands.EntryDraft:
         metadata=entry.metadata or {},
         condition=_condition(entry.condition),
         account_version=entry.account_version,
+        lot=_lot(index, entry.lot),
+    )
+
+
+def _lot(index: int, lot: CreditLotInput | None) -> commands.LotDraft | None:
+    if lot is None:
+        return None
+    return commands.LotDraft(
+        lot_id=uuid7(),
+        expires_at=lot.expires_at,
+        breakage_account_id=required_id(
+            ACCOUNT, lot.breakage_account_id, "entries", str(index), "lot", "breakageAccountId"
+        ),
+        code=lot.code,
     )
 
 

@@ -16,7 +16,7 @@ from app.api.enums import (
     by_word,
 )
 from app.api.ids import TRANSACTION, encode
-from app.api.nodes import OPAQUE, Node, of_row, reads
+from app.api.nodes import OPAQUE, Node, ScheduledRefusal, of_row, reads
 from app.api.scalars import JSON, DateTime, Sequence
 from app.api.templates import TransactionTemplate
 from app.store import rows
@@ -51,19 +51,6 @@ class TransactionEvent:
             created_at=DateTime(row.recorded_at),
             changes=None if row.changes is None else JSON(row.changes),
         )
-
-
-@strawberry.type(
-    description="Why a hold did not post by itself when it was to; it stays pending until it does."
-)
-class ScheduledRefusal:
-    code: ErrorCode = strawberry.field(description="The rule, as a mutation would name it.")
-    message: str = strawberry.field(description="The reason, for people.")
-    refused_at: DateTime = strawberry.field(description="When it was last tried.")
-    attempts: int = strawberry.field(description="How often it was tried in vain.")
-    next_attempt_at: DateTime | None = strawberry.field(
-        description="When it is tried again; null when the hold is done with."
-    )
 
 
 @strawberry.type(
@@ -151,9 +138,14 @@ class Transaction(Node):
             next_attempt_at=None if row.due_at is None else DateTime(row.due_at),
         )
 
-    @strawberry.field(description="The idempotency key under which it was created.")
+    @strawberry.field(
+        description=(
+            "The idempotency key under which it was created; null where the server made it by"
+            " itself, as a credit lot expired."
+        )
+    )
     @reads("ledger_id", "sequence")
-    def idempotency_key(self, info: Info) -> str:
+    def idempotency_key(self, info: Info) -> str | None:
         if self.known_key is not None:
             return self.known_key
         return info.context.load.one(

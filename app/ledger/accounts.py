@@ -6,6 +6,7 @@ from enum import Enum
 from uuid import UUID
 
 from app.ledger.balances import Balances, Direction
+from app.ledger.lots import Lot
 from app.ledger.velocities import Velocity
 
 
@@ -67,6 +68,7 @@ class Account:
 
     `version` counts its entries, so it is also the sequence of the latest one.
     `available_floor` is in minor units; None means that available may fall without limit.
+    `lots` are the open credit lots, in no order; most accounts have none.
     """
 
     organization_id: UUID
@@ -80,6 +82,7 @@ class Account:
     version: int
     balances: Balances
     limits: Limits | None = None
+    lots: tuple[Lot, ...] = ()
 
     def after(self, balances: Balances) -> "Account":
         """The account after one more entry. (`dataclasses.replace` takes three times as long.)"""
@@ -95,6 +98,7 @@ class Account:
             self.version + 1,
             balances,
             self.limits,
+            self.lots,
         )
 
     @property
@@ -104,3 +108,8 @@ class Account:
     @property
     def highest(self) -> int:
         return self.balances.highest(self.normal_balance)
+
+    @property
+    def pending_outgoing(self) -> int:
+        """What is pending against the normal side."""
+        return self.balances.posted(self.normal_balance).amount - self.available

@@ -85,10 +85,21 @@ class BalanceCondition:
 
 
 @dataclass(frozen=True, slots=True)
+class LotDraft:
+    """A credit lot that an entry is to open: what is left of it at `expires_at` (UTC) goes away."""
+
+    lot_id: UUID
+    expires_at: datetime
+    breakage_account_id: UUID
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EntryDraft:
     """One line to be recorded; `amount` in minor units, above zero.
 
-    `account_version` is the version that the account must have before the whole transaction.
+    `account_version` is the version that the account must have before the whole transaction. With
+    `lot` the amount is a credit lot of the account.
     """
 
     account_id: UUID
@@ -97,6 +108,7 @@ class EntryDraft:
     metadata: Metadata = field(default_factory=dict)
     condition: BalanceCondition | None = None
     account_version: int | None = None
+    lot: LotDraft | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +149,20 @@ class PostTransaction:
         for index, entry in enumerate(self.entries):
             check_amount(entry.amount, ("input", "entries", str(index), "amount"))
             check_metadata(entry.metadata, ("input", "entries", str(index), "metadata"))
+            if entry.lot is not None:
+                self._check_lot(entry.lot, ("input", "entries", str(index), "lot"))
         self._check_terms()
+
+    def _check_lot(self, lot: LotDraft, path: Path) -> None:
+        if self.pending:
+            raise ValidationFailed(
+                message="Only a transaction with the status POSTED opens credit lots.", path=path
+            )
+        try:
+            check_text("code", lot.code, MAX_KEY_LENGTH)
+        except ValidationFailed as refusal:
+            refusal.path = (*path, "code")
+            raise
 
     def _check_terms(self) -> None:
         given = {
@@ -331,13 +356,29 @@ class RunDue:
     transaction_id: UUID
 
 
+@dataclass(frozen=True, slots=True)
+class ExpireLot:
+    """Move what is free of a credit lot to its breakage account: the server's own command.
+
+    It has no idempotency key either, and does nothing unless the lot is due. `transaction_id` is
+    that of the transaction to make.
+    """
+
+    scope: Scope
+    transaction_id: UUID
+    ledger_id: UUID
+    account_id: UUID
+    lot_id: UUID
+    breakage_account_id: UUID
+
+
 Change = SettleTransaction | VoidTransaction | ReverseTransaction | UpdateTransaction
 """What a client asks of a transaction that is there."""
 
 Command = PostTransaction | Change
 """What a client asks for."""
 
-Task = Command | RunDue
+Task = Command | RunDue | ExpireLot
 """What there is to decide: a client's command, or the server's own."""
 
 
@@ -430,10 +471,15 @@ def _canonical_entry(entry: EntryDraft) -> list[Any]:
         "metadata": entry.metadata,
         "condition": entry.condition and _canonical_condition(entry.condition),
         "accountVersion": None if entry.account_version is None else str(entry.account_version),
+        "lot": entry.lot and _canonical_lot(entry.lot),
     }
     line = [entry.account_id.hex, entry.direction.value, str(entry.amount)]
     given = {name: value for name, value in extra.items() if value}
     return [*line, given] if given else line
+
+
+def _canonical_lot(lot: LotDraft) -> list[str | None]:
+    return [_canonical_time(lot.expires_at), lot.breakage_account_id.hex, lot.code]
 
 
 def _canonical_lines(lines: Sequence[SettleLine] | None) -> list[list[str]] | None:

@@ -7,6 +7,10 @@ entry on the normal side can break a ceiling, and settling and voiding are never
 
 The entry maximum binds entries that move new money (posted or held), whichever way; settlements and
 releases move what was let through before.
+
+The expiry of a credit lot is the server's own and nobody's spending: no entry maximum and no
+velocity limit refuses it. A velocity limit counts it, though, as all that goes out. A ceiling (of
+the breakage account) and a floor do bind it: they say where an account may stand.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -75,18 +79,22 @@ def counted(
     past: Collection[PastLine],
     entries: Sequence[Entry],
     created_at: datetime,
+    *,
+    spending: bool = True,
 ) -> tuple[Account, ...]:
     """The accounts with a transaction's new entries counted by their velocity limits.
 
     `past` are the lines of the transaction so far; it was made at `created_at`. Refuses the first
-    new outgoing entry of an account that one of its limits has no room for.
+    new outgoing entry of an account that one of its limits has no room for, if it is `spending`.
     """
     return tuple(
         replace(
             account,
             limits=replace(
                 account.limits,
-                velocities=_counted(account, account.limits.velocities, past, entries, created_at),
+                velocities=_counted(
+                    account, account.limits.velocities, past, entries, created_at, spending
+                ),
             ),
         )
         if account.limits and account.limits.velocities
@@ -101,6 +109,7 @@ def _counted(
     past: Collection[PastLine],
     entries: Sequence[Entry],
     created_at: datetime,
+    spending: bool,
 ) -> tuple[Velocity, ...]:
     before = after = sum(_outgoing(account, line) for line in past)
     velocities = unchanged
@@ -112,7 +121,7 @@ def _counted(
         velocities = tuple(
             velocity.with_outgoing(before, after, created_at) for velocity in unchanged
         )
-        if step > 0:
+        if spending and step > 0:
             for velocity, now in zip(unchanged, velocities, strict=True):
                 if now.exceeded:
                     raise _exceeded(account, velocity, after - before, created_at, index)

@@ -29,7 +29,8 @@ whether the server has released the hold by then or not. What the server does wh
 (`RunDue`) is decided by the same rules as a client's command, under the same lock, from the hold as
 it then stands; so it happens once however often it is tried. It is effective when it was due, not
 when the server came round to it, unless that period has been closed meanwhile. What a rule refuses
-then is put off, for longer each time, and is effective when it goes through.
+then is put off, for longer each time, and is effective when it goes through. So with credit lots
+(`ExpireLot`; their rules are in `lots.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +45,8 @@ from app.ledger.commands import (
     BalanceCondition,
     Change,
     EntryDraft,
+    ExpireLot,
+    LotDraft,
     Metadata,
     PostTransaction,
     ReverseTransaction,
@@ -55,6 +58,7 @@ from app.ledger.commands import (
     VoidTransaction,
 )
 from app.ledger.limits import counted, refuse_above_ceiling, refuse_too_large
+from app.ledger.lots import Lot, Movement, free
 from app.ledger.periods import is_closed, refuse_closed
 from app.ledger.refusals import (
     AccountNotFound,
@@ -67,8 +71,10 @@ from app.ledger.refusals import (
     InsufficientFunds,
     LedgerArchived,
     LedgerNotFound,
+    LotNotPossible,
     Path,
     Refusal,
+    RefusedAttempt,
     ReversalExceedsTransaction,
     SettlementExceedsHold,
     TransactionNotFound,
@@ -76,13 +82,13 @@ from app.ledger.refusals import (
     TransactionNotReversible,
     VersionConflict,
 )
+from app.ledger.stored_value import Kept, keep
 from app.ledger.transactions import (
     Entry,
     Event,
     EventKind,
     Hold,
     PastLine,
-    RefusedAttempt,
     Side,
     Transaction,
     TransactionStatus,
@@ -98,7 +104,10 @@ _NOTHING: Metadata = {}
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A command was accepted: the transaction as it now stands and all that has to be written."""
+    """A command was accepted: the transaction as it now stands and all that has to be written.
+
+    `lots` are those that it opened or changed, `movements` what it took from them.
+    """
 
     transaction: Transaction
     event: Event
@@ -106,6 +115,8 @@ class Recorded:
     ledger: Ledger
     accounts: tuple[Account, ...]
     past_lines: tuple[PastLine, ...] = ()
+    lots: tuple[Lot, ...] = ()
+    movements: tuple[Movement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +136,29 @@ class Postponed:
     def transaction_id(self) -> UUID:
         return self.transaction.transaction_id
 
+    @property
+    def refused(self) -> RefusedAttempt | None:
+        return self.transaction.refused
 
-Decision = Recorded | Replayed | Postponed
-"""Only what was due is postponed; a client's command is recorded, replayed or refused."""
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A due credit lot does not expire now: a rule refused it, or holds reserve all that is left.
+
+    No transaction of the id is made; the account has the lot as it is to be kept.
+    """
+
+    transaction_id: UUID
+    account: Account
+    lot: Lot
+
+    @property
+    def refused(self) -> RefusedAttempt | None:
+        return self.lot.refused
+
+
+Decision = Recorded | Replayed | Postponed | Deferred
+"""Only what was due is put off; a client's command is recorded, replayed or refused."""
 
 
 def decide(book: Book, command: Task, now: datetime) -> Decision:
@@ -142,12 +173,16 @@ def decide(book: Book, command: Task, now: datetime) -> Decision:
         return _reverse(book, command, now)
     if isinstance(command, UpdateTransaction):
         return _update(book, command, now)
-    return _run_due(book, command, now)
+    return _do_due(book, command, now)
 
 
 def record(book: Book, decision: Decision) -> None:
     """Carry the book forward by one decision."""
     if isinstance(decision, Replayed):
+        return
+    if isinstance(decision, Deferred):
+        account = decision.account
+        book.accounts[account.organization_id, account.account_id] = account
         return
     transaction = decision.transaction
     organization_id, ledger_id = transaction.organization_id, transaction.ledger_id
@@ -217,10 +252,14 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
     refuse_closed(ledger, effective_at)
     accounts = _accounts_of(book, ledger, command.entries)
     command = command.resolved(accounts)
+    _refuse_impossible_lots(book, command, accounts, max(effective_at, recorded_at))
     _refuse_unbalanced((accounts[e.account_id], e.direction, e.amount) for e in command.entries)
     _refuse_taken(book, ledger, command.external_id)
     for index, entry in enumerate(command.entries):
         _refuse_not_open(accounts[entry.account_id], _entry_path(index, "accountId"))
+        if entry.lot is not None:
+            breakage = book.accounts[ledger.organization_id, entry.lot.breakage_account_id]
+            _refuse_not_open(breakage, _entry_path(index, "lot", "breakageAccountId"))
     for index, entry in enumerate(command.entries):
         _refuse_other_version(accounts[entry.account_id], entry, index)
 
@@ -231,6 +270,12 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
     ]
     entries, changed = _carry(accounts, lines, 1, (), effective_at, recorded_at)
     _refuse_broken_conditions(command.entries, entries, accounts)
+    opened = {
+        index: _lot(draft.lot, entry, ledger.last_sequence + 1)
+        for index, (draft, entry) in enumerate(zip(command.entries, entries, strict=True))
+        if draft.lot is not None
+    }
+    kept = keep(changed, entries, opened, recorded_at)
 
     event = Event(
         number=1,
@@ -260,7 +305,7 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
         expires_at=command.expires_at,
         due_at=_earlier(command.posts_at, command.expires_at) if command.pending else None,
     )
-    return Recorded(transaction, event, entries, after, changed)
+    return _recorded(transaction, event, entries, after, kept)
 
 
 def _settle(book: Book, command: SettleTransaction, now: datetime) -> Decision:
@@ -327,6 +372,7 @@ def _reverse(book: Book, command: ReverseTransaction, now: datetime) -> Decision
         if whole:
             refusal.path = ("input", "transactionId")
         raise
+    kept = keep(changed, entries, {}, recorded_at, undone=original.sequence)
     after = replace(ledger, last_sequence=ledger.last_sequence + 1, last_recorded_at=recorded_at)
     transaction = Transaction(
         organization_id=ledger.organization_id,
@@ -352,7 +398,7 @@ def _reverse(book: Book, command: ReverseTransaction, now: datetime) -> Decision
         description=None,
         recorded_at=recorded_at,
     )
-    return Recorded(transaction, event, entries, after, changed)
+    return _recorded(transaction, event, entries, after, kept)
 
 
 def _update(book: Book, command: UpdateTransaction, now: datetime) -> Decision:
@@ -374,6 +420,12 @@ def _update(book: Book, command: UpdateTransaction, now: datetime) -> Decision:
         (),
         found.hold.lines,
     )
+
+
+def _do_due(book: Book, command: RunDue | ExpireLot, now: datetime) -> Decision:
+    if isinstance(command, RunDue):
+        return _run_due(book, command, now)
+    return _expire_lot(book, command, now)
 
 
 def _run_due(book: Book, command: RunDue, now: datetime) -> Decision:
@@ -401,13 +453,86 @@ def _run_due(book: Book, command: RunDue, now: datetime) -> Decision:
 
 
 def _put_off(transaction: Transaction, refusal: Refusal, now: datetime) -> Transaction:
-    """Try again in a minute, and after twice as long each time, but look at it when it expires."""
-    attempts = 1 if transaction.refused is None else transaction.refused.attempts + 1
-    due_at = now + min(FIRST_PAUSE * 2 ** min(attempts - 1, 10), LONGEST_PAUSE)
+    """Try again later, but look at it when it expires."""
+    refused, due_at = _again(transaction.refused, refusal, now)
     if transaction.expires_at is not None and transaction.expires_at > now:
         due_at = min(due_at, transaction.expires_at)
-    refused = RefusedAttempt(refusal.code, refusal.message, now, attempts)
     return replace(transaction, due_at=due_at, refused=refused)
+
+
+def _again(
+    before: RefusedAttempt | None, refusal: Refusal, now: datetime
+) -> tuple[RefusedAttempt, datetime]:
+    """Try again in a minute, and after twice as long each time."""
+    attempts = 1 if before is None else before.attempts + 1
+    due_at = now + min(FIRST_PAUSE * 2 ** min(attempts - 1, 10), LONGEST_PAUSE)
+    return RefusedAttempt(refusal.code, refusal.message, now, attempts), due_at
+
+
+def _expire_lot(book: Book, command: ExpireLot, now: datetime) -> Decision:
+    organization_id = command.scope.organization_id
+    ledger = book.ledgers[organization_id, command.ledger_id]
+    account = book.accounts[organization_id, command.account_id]
+    breakage = book.accounts[organization_id, command.breakage_account_id]
+    lot = next((lot for lot in account.lots if lot.lot_id == command.lot_id), None)
+    recorded_at = max(now, ledger.last_recorded_at)
+    if lot is None or lot.due_at is None or lot.due_at > recorded_at:
+        return Replayed(command.transaction_id)
+    amount = free(account.lots, account.pending_outgoing)[lot.lot_id]
+    if amount == 0:
+        return _deferred(command, account, replace(lot, due_at=None, refused=None))
+    effective_at = lot.due_at if lot.refused is None else recorded_at
+    if is_closed(ledger, effective_at):
+        effective_at = recorded_at
+    lines = [
+        (account.account_id, account.normal_balance.opposite, Effect.POST, amount, _NOTHING),
+        (breakage.account_id, account.normal_balance, Effect.POST, amount, _NOTHING),
+    ]
+    accounts = {one.account_id: one for one in (account, breakage)}
+    try:
+        if ledger.archived:
+            raise LedgerArchived
+        for one in accounts.values():
+            _refuse_not_open(one, ("input", "accountId"))
+        entries, changed = _carry(accounts, lines, 1, (), effective_at, recorded_at, spending=False)
+    except Refusal as refusal:
+        refused, due_at = _again(lot.refused, refusal, recorded_at)
+        return _deferred(command, account, replace(lot, due_at=due_at, refused=refused))
+    done = replace(lot, due_at=None, refused=None)
+    account = replace(
+        next(one for one in changed if one.account_id == account.account_id),
+        lots=tuple(done if one is lot else one for one in account.lots),
+    )
+    kept = keep(
+        (account, *(one for one in changed if one.account_id != account.account_id)),
+        entries,
+        {},
+        recorded_at,
+        expiring=done,
+    )
+    after = replace(ledger, last_sequence=ledger.last_sequence + 1, last_recorded_at=recorded_at)
+    transaction = Transaction(
+        organization_id=organization_id,
+        ledger_id=ledger.ledger_id,
+        transaction_id=command.transaction_id,
+        sequence=after.last_sequence,
+        status=TransactionStatus.POSTED,
+        description="Expired credit" if lot.code is None else f"Expired credit {lot.code}",
+        external_id=None,
+        metadata=_NOTHING,
+        effective_at=effective_at,
+        created_at=recorded_at,
+        posted_at=recorded_at,
+        voided_at=None,
+        idempotency_key=None,
+    )
+    event = Event(1, EventKind.LOT_EXPIRED, None, None, None, recorded_at)
+    return _recorded(transaction, event, entries, after, kept)
+
+
+def _deferred(command: ExpireLot, account: Account, lot: Lot) -> Deferred:
+    lots = tuple(lot if one.lot_id == lot.lot_id else one for one in account.lots)
+    return Deferred(command.transaction_id, replace(account, lots=lots), lot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,13 +696,26 @@ def _change_hold(
     entries, changed = _carry(
         found.accounts, lines, event.number, hold.lines, effective_at, created_at
     )
-    return Recorded(
+    return _recorded(
         _after_change(hold, entries, recorded_at),
         event,
         entries,
         replace(found.ledger, last_recorded_at=recorded_at),
-        changed,
+        keep(changed, entries, {}, recorded_at),
         hold.lines,
+    )
+
+
+def _recorded(
+    transaction: Transaction,
+    event: Event,
+    entries: tuple[Entry, ...],
+    ledger: Ledger,
+    kept: Kept,
+    past_lines: tuple[PastLine, ...] = (),
+) -> Recorded:
+    return Recorded(
+        transaction, event, entries, ledger, kept.accounts, past_lines, kept.lots, kept.movements
     )
 
 
@@ -619,6 +757,64 @@ def _accounts_of(
             raise AccountNotFound(path=_entry_path(index, "accountId"))
         accounts[draft.account_id] = account
     return accounts
+
+
+def _refuse_impossible_lots(
+    book: Book, command: PostTransaction, accounts: Mapping[UUID, Account], now: datetime
+) -> None:
+    """`now` is when the entries are recorded, or effective if that is later."""
+    lots = [
+        (index, entry, entry.lot)
+        for index, entry in enumerate(command.entries)
+        if entry.lot is not None
+    ]
+    breakages: list[Account] = []
+    for index, entry, lot in lots:
+        found = book.accounts.get((command.scope.organization_id, lot.breakage_account_id))
+        if found is None or found.ledger_id != accounts[entry.account_id].ledger_id:
+            raise AccountNotFound(path=_entry_path(index, "lot", "breakageAccountId"))
+        breakages.append(found)
+    for (index, entry, lot), breakage in zip(lots, breakages, strict=True):
+        account = accounts[entry.account_id]
+        path = _entry_path(index, "lot", "breakageAccountId")
+        if entry.direction is not account.normal_balance:
+            reason, message = (
+                "not_on_normal_side",
+                "Only an entry on the normal side brings credit.",
+            )
+            path = _entry_path(index, "direction")
+        elif breakage.account_id == account.account_id:
+            reason, message = "breakage_is_same_account", "What expires leaves the account."
+        elif (breakage.currency, breakage.exponent) != (account.currency, account.exponent):
+            reason = "breakage_in_other_currency"
+            message = f"The breakage account is in {breakage.currency}, not {account.currency}."
+        elif lot.expires_at <= now:
+            reason, message = (
+                "expires_too_early",
+                "Credit expires after it is there, in the future.",
+            )
+            path = _entry_path(index, "lot", "expiresAt")
+        else:
+            continue
+        raise LotNotPossible(
+            message=message, path=path, account_id=account.account_id, reason=reason
+        )
+
+
+def _lot(draft: LotDraft, entry: Entry, transaction_sequence: int) -> Lot:
+    return Lot(
+        lot_id=draft.lot_id,
+        account_id=entry.account_id,
+        number=entry.sequence,
+        transaction_sequence=transaction_sequence,
+        code=draft.code,
+        amount=entry.amount,
+        remaining=entry.amount,
+        expired=0,
+        expires_at=draft.expires_at,
+        breakage_account_id=draft.breakage_account_id,
+        due_at=draft.expires_at,
+    )
 
 
 def _refuse_unbalanced(lines: Iterable[tuple[Account, Direction, int]]) -> None:
@@ -675,13 +871,16 @@ def _carry(
     past: Sequence[PastLine],
     effective_at: datetime,
     created_at: datetime,
+    *,
+    spending: bool = True,
 ) -> tuple[tuple[Entry, ...], tuple[Account, ...]]:
     """Apply lines one by one, each against the balances that those before it left.
 
-    `past` are those that the transaction has already; it was made at `created_at`.
+    `past` are those that the transaction has already; it was made at `created_at`. Without
+    `spending` neither entry maxima nor velocity limits refuse it (see `limits.py`).
     """
     limited = [account for account in accounts.values() if account.limits is not None]
-    if limited:
+    if limited and spending:
         refuse_too_large(accounts, lines)
     current: dict[UUID, Account] = {}
     entries: list[Entry] = []
@@ -707,7 +906,9 @@ def _carry(
         )
     if limited:
         refuse_above_ceiling(accounts, entries)
-        return tuple(entries), counted(current.values(), past, entries, created_at)
+        return tuple(entries), counted(
+            current.values(), past, entries, created_at, spending=spending
+        )
     return tuple(entries), tuple(current.values())
 
 

@@ -188,6 +188,15 @@ class TransactionNotReversible(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class LotNotPossible(Refusal):
+    """An entry cannot open this credit lot; `reason` says why (see `_refuse_impossible_lots`)."""
+
+    code = "LOT_NOT_POSSIBLE"
+    account_id: UUID
+    reason: str
+
+
+@dataclass(eq=False, kw_only=True)
 class EntriesUnbalanced(Refusal):
     """In one currency the debits differ from the credits (minor units)."""
 
@@ -329,6 +338,16 @@ class ConditionFailed(Refusal):
     actual: int
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedAttempt:
+    """The last time that something due was refused by a rule, and which attempt that was."""
+
+    code: str
+    message: str
+    refused_at: datetime
+    attempts: int
+
+
 PRECEDENCE: tuple[type[Refusal], ...] = (
     ValidationFailed,
     Overloaded,
@@ -345,6 +364,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     HoldExpired,
     TransactionNotPending,
     TransactionNotReversible,
+    LotNotPossible,
     EntriesUnbalanced,
     SettlementExceedsHold,
     ReversalExceedsTransaction,

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.commands import HoldReason, Metadata
+from app.ledger.refusals import RefusedAttempt
 
 
 class TransactionStatus(Enum):
@@ -30,7 +31,7 @@ class EventKind(Enum):
     """POSTED and HELD create a transaction; SETTLED and VOIDED change a held one.
 
     MATURED and EXPIRED do the same by themselves, when the hold's time has come. UPDATED corrects
-    labels and moves no money.
+    labels and moves no money. LOT_EXPIRED creates the transaction by which a credit lot expires.
     """
 
     POSTED = "posted"
@@ -40,6 +41,7 @@ class EventKind(Enum):
     MATURED = "matured"
     EXPIRED = "expired"
     UPDATED = "updated"
+    LOT_EXPIRED = "lot_expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +81,11 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedAttempt:
-    """The last time that a hold was to settle by itself and a rule refused it; which try it was."""
-
-    code: str
-    message: str
-    refused_at: datetime
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
 class Transaction:
     """A transaction's state after its latest event. `sequence` counts those of its ledger.
 
-    `due_at` is when the server has something to do about it next; None when it never has.
+    `due_at` is when the server has something to do about it next; None when it never has. What the
+    server made by itself has no `idempotency_key`.
     `reverses_sequence` is the transaction that this one reverses.
     """
 
@@ -108,7 +101,7 @@ class Transaction:
     created_at: datetime
     posted_at: datetime | None
     voided_at: datetime | None
-    idempotency_key: str
+    idempotency_key: str | None
     reason: HoldReason | None = None
     posts_at: datetime | None = None
     expires_at: datetime | None = None

@@ -16,10 +16,11 @@ from uuid import UUID
 import orjson
 
 UUIDS, TEXTS, BYTES, NUMBERS = 2950, 25, 17, 1700
-INT4S, INT8S, MOMENTS, JSONS = 23, 20, 1184, 3802
+INT4S, INT8S, MOMENTS, JSONS, BOOLEANS = 23, 20, 1184, 3802, 16
 """What a column holds: the types' object ids, the same in every PostgreSQL."""
 
 NULL = b"\xff\xff\xff\xff"
+_TRUE, _FALSE = b"\x00\x00\x00\x01\x01", b"\x00\x00\x00\x01\x00"
 _LENGTH = Struct(">i").pack
 _NUMERIC = Struct(">ihhHH").pack
 _ARRAY = Struct(">iiIii").pack
@@ -43,6 +44,10 @@ def binary(value: bytes | None) -> bytes:
 
 def text(value: str | None) -> bytes:
     return NULL if value is None else binary(value.encode())
+
+
+def boolean(value: bool) -> bytes:
+    return _TRUE if value else _FALSE
 
 
 def json(value: Any) -> bytes:

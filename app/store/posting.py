@@ -1,8 +1,9 @@
 """One batch of commands as one database transaction: lock, read, decide, write.
 
 Round trips: two, whatever the size of the batch. The first sends BEGIN, the locks and the reads in
-one pipeline; then Python decides; the second sends the writes and COMMIT. Where an account of
-the batch has velocity limits, a third between them reads those, at the time of the decision.
+one pipeline; then Python decides; the second sends the writes and COMMIT. Where an account of the
+batch has velocity limits or open credit lots, a third between them reads those, at the time of the
+decision; lots whose time has come expire before anything else of the batch is decided.
 
 Locks: the ledgers' rows, then the accounts, each in order of key. Everybody who moves balances
 locks in this order, so two batches may wait for each other but never in a circle. `FOR NO KEY
@@ -24,13 +25,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import product, starmap
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode
+from uuid_utils.compat import uuid7
+
+from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode, Scope
 from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.book import Book, OfOrganization
 from app.ledger.commands import (
+    ExpireLot,
     HoldReason,
     PostTransaction,
     ReverseTransaction,
@@ -39,6 +44,7 @@ from app.ledger.commands import (
 )
 from app.ledger.posting import (
     Decision,
+    Deferred,
     Postponed,
     Recorded,
     Replayed,
@@ -46,19 +52,18 @@ from app.ledger.posting import (
     decide_together,
     record,
 )
-from app.ledger.refusals import Refusal
+from app.ledger.refusals import Refusal, RefusedAttempt
 from app.ledger.templates import PostFromTemplate
 from app.ledger.transactions import (
     EventKind,
     Hold,
     PastLine,
-    RefusedAttempt,
     Side,
     Transaction,
     TransactionStatus,
     Used,
 )
-from app.store import velocities
+from app.store import lots, velocities
 from app.store.arrays import (
     BYTES,
     INT4S,
@@ -116,21 +121,20 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     """
     reads = _reads([command for group in groups for command in group.commands])
     _, *found = await pipeline.run(BEGIN, *reads.values())
-    book, now, velocity_limited = _book(dict(zip(reads, found, strict=True)))
-    if velocity_limited:
-        (rows,) = await pipeline.run(velocities.reading(velocity_limited, now))
-        for key, of_account in velocities.found(rows, now).items():
-            account = book.accounts[key]
-            limits = replace(account.limits or Limits(), velocities=of_account)
-            book.accounts[key] = replace(account, limits=limits)
-    answers = [_decide(book, group, now) for group in groups]
+    book, now, velocity_limited, with_lots = _book(dict(zip(reads, found, strict=True)))
+    if velocity_limited or with_lots:
+        await _read_flagged(pipeline, book, velocity_limited, with_lots, now)
+    due = _due(book, with_lots, groups, now)
+    decided = [*due, *groups]
+    answers = [_decide(book, group, now) for group in decided]
     written = [
         decision
-        for group, answer in zip(groups, answers, strict=True)
+        for group, answer in zip(decided, answers, strict=True)
         if not isinstance(answer, Refusal) and not group.dry_run
         for decision in answer
         if not isinstance(decision, Replayed)
     ]
+    answers = answers[len(due) :]
     if written:
         await pipeline.run(*_write(book, written), *uses(_made(groups, answers)), COMMIT)
     else:
@@ -161,6 +165,29 @@ def _decide(book: Book, group: Group, now: datetime) -> Answer:
     if not group.dry_run:
         record(book, decision)
     return [decision]
+
+
+def _due(
+    book: Book, with_lots: Iterable[OfOrganization], groups: Sequence[Group], now: datetime
+) -> list[Group]:
+    """The expiry of each due lot of those accounts that is not asked for anyway."""
+    asked = {c.lot_id for group in groups for c in group.commands if isinstance(c, ExpireLot)}
+    due: list[tuple[datetime, ExpireLot]] = []
+    for organization_id, account_id in with_lots:
+        account = book.accounts[organization_id, account_id]
+        scope = Scope(organization_id, book.ledgers[organization_id, account.ledger_id].mode)
+        for lot in account.lots:
+            if lot.due_at is not None and lot.due_at <= now and lot.lot_id not in asked:
+                command = ExpireLot(
+                    scope,
+                    uuid7(),
+                    account.ledger_id,
+                    account_id,
+                    lot.lot_id,
+                    lot.breakage_account_id,
+                )
+                due.append((lot.due_at, command))
+    return [Group((command,)) for _, command in sorted(due, key=itemgetter(0))]
 
 
 # ---- lock and read -------------------------------------------------------------------------------
@@ -198,7 +225,7 @@ LOCK_ACCOUNTS = """
     SELECT a.organization_id, a.account_id, a.ledger_id, a.currency, a.exponent, a.normal_balance,
         a.status, a.available_floor, a.version,
         a.posted_debits, a.posted_credits, a.pending_debits, a.pending_credits,
-        a.balance_ceiling, a.entry_maximum, a.velocity_limited
+        a.balance_ceiling, a.entry_maximum, a.velocity_limited, a.has_lots
     FROM ({wanted}) AS wanted (organization_id, account_id)
     JOIN accounts a USING (organization_id, account_id)
     ORDER BY a.organization_id, a.account_id
@@ -216,6 +243,8 @@ LOCKS: dict[bool, tuple[str, str]] = {
     ),
 }
 """Whether the batch changes transactions that are there: the two locking statements, in order."""
+
+LOCK_BREAKAGES = LOCK_ACCOUNTS.format(wanted=lots.BREAKAGES_OF_DUE)
 
 READ_CLOCK_AND_KEYS = """
     SELECT clock_timestamp(), used.* FROM (SELECT) AS always LEFT JOIN (
@@ -299,14 +328,28 @@ READ_REVERSED = """
 def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
     """The statements that lock and read, in order, by what they find."""
     posts = [command for command in commands if isinstance(command, PostTransaction)]
-    changes = [command for command in commands if not isinstance(command, PostTransaction)]
-    ledgers = arrays(
-        (UUIDS, UUIDS), {(uuid(c.scope.organization_id), uuid(c.ledger_id)) for c in posts}
-    )
-    accounts = arrays(
-        (UUIDS, UUIDS),
-        {(uuid(c.scope.organization_id), uuid(e.account_id)) for c in posts for e in c.entries},
-    )
+    expiries = [command for command in commands if isinstance(command, ExpireLot)]
+    changes = [
+        command for command in commands if not isinstance(command, PostTransaction | ExpireLot)
+    ]
+    named_ledgers = {(uuid(c.scope.organization_id), uuid(c.ledger_id)) for c in posts}
+    named_ledgers |= {(uuid(c.scope.organization_id), uuid(c.ledger_id)) for c in expiries}
+    ledgers = arrays((UUIDS, UUIDS), named_ledgers)
+    touched = {
+        (uuid(c.scope.organization_id), uuid(e.account_id)) for c in posts for e in c.entries
+    }
+    touched |= {
+        (uuid(c.scope.organization_id), uuid(e.lot.breakage_account_id))
+        for c in posts
+        for e in c.entries
+        if e.lot is not None
+    }
+    touched |= {
+        (uuid(c.scope.organization_id), uuid(account_id))
+        for c in expiries
+        for account_id in (c.account_id, c.breakage_account_id)
+    }
+    accounts = arrays((UUIDS, UUIDS), touched)
     keys = arrays(
         (UUIDS, UUIDS, TEXTS),
         [
@@ -355,33 +398,14 @@ _STATUSES = {status.value: status for status in AccountStatus}
 
 def _book(
     found: Mapping[str, Sequence[Row]],
-) -> tuple[Book, datetime, Sequence[OfOrganization]]:
-    """What was found, when it is decided upon, and the accounts whose velocity limits to read."""
+) -> tuple[Book, datetime, Sequence[OfOrganization], Sequence[OfOrganization]]:
+    """What was found, when it is decided upon, and what `_accounts` says is still to be read."""
     book = Book()
-    velocity_limited: list[OfOrganization] = []
     for organization_id, ledger_id, mode, *state in found["ledgers"]:
         book.ledgers[organization_id, ledger_id] = Ledger(
             organization_id, ledger_id, Mode(mode), *state
         )
-    for row in found["accounts"]:
-        organization_id, account_id, ledger_id, currency, exponent, normal, status, *rest = row
-        floor, version, debits, credits_, pending_debits, pending_credits, *limits = rest
-        ceiling, maximum, of_velocity = limits
-        book.accounts[organization_id, account_id] = Account(
-            organization_id,
-            account_id,
-            ledger_id,
-            currency,
-            exponent,
-            _DIRECTIONS[normal],
-            _STATUSES[status],
-            floor,
-            version,
-            Balances(debits, credits_, pending_debits, pending_credits),
-            None if ceiling is maximum is None else Limits(ceiling, maximum),
-        )
-        if of_velocity:
-            velocity_limited.append((organization_id, account_id))
+    velocity_limited, with_lots = _accounts(book, found["accounts"])
     for _, organization_id, ledger_id, key, fingerprint, transaction_id in found["clock_and_keys"]:
         if key is not None:
             book.used_keys[organization_id, ledger_id, key] = Used(fingerprint, transaction_id)
@@ -406,7 +430,72 @@ def _book(
     book.reversed.update(undone)
     clock = found["clock_and_keys"][0][0]
     latest = max((ledger.last_recorded_at for ledger in book.ledgers.values()), default=clock)
-    return book, max(clock, latest + timedelta(microseconds=1)), velocity_limited
+    return book, max(clock, latest + timedelta(microseconds=1)), velocity_limited, with_lots
+
+
+def _accounts(
+    book: Book, found: Iterable[Row]
+) -> tuple[Sequence[OfOrganization], Sequence[OfOrganization]]:
+    """Put locked accounts into the book; return those with velocity limits, those with open lots.
+
+    An account of another ledger than those of the batch was named in vain, and is left alone.
+    """
+    velocity_limited: list[OfOrganization] = []
+    with_lots: list[OfOrganization] = []
+    for row in found:
+        organization_id, account_id, ledger_id, currency, exponent, normal, status, *rest = row
+        floor, version, debits, credits_, pending_debits, pending_credits, *limits = rest
+        ceiling, maximum, of_velocity, has_lots = limits
+        book.accounts[organization_id, account_id] = Account(
+            organization_id,
+            account_id,
+            ledger_id,
+            currency,
+            exponent,
+            _DIRECTIONS[normal],
+            _STATUSES[status],
+            floor,
+            version,
+            Balances(debits, credits_, pending_debits, pending_credits),
+            None if ceiling is maximum is None else Limits(ceiling, maximum),
+        )
+        if (of_velocity or has_lots) and (organization_id, ledger_id) in book.ledgers:
+            if of_velocity:
+                velocity_limited.append((organization_id, account_id))
+            if has_lots:
+                with_lots.append((organization_id, account_id))
+    return velocity_limited, with_lots
+
+
+async def _read_flagged(
+    pipeline: Pipeline,
+    book: Book,
+    velocity_limited: Sequence[OfOrganization],
+    with_lots: Sequence[OfOrganization],
+    now: datetime,
+) -> None:
+    """Put velocity limits and open lots into the book.
+
+    Where lots are due, also the accounts that those expire to, which are locked for that.
+    """
+    if with_lots:
+        keys = dict.fromkeys((*velocity_limited, *with_lots))
+        reading = lots.reading(keys, now)
+        breakages, open_lots, limits = await pipeline.run(
+            (LOCK_BREAKAGES, reading),
+            (lots.READ, reading),
+            (velocities.READ_WITH_BREAKAGES, reading),
+        )
+        _accounts(book, breakages)
+        for key, of_account in lots.found(open_lots).items():
+            book.accounts[key] = replace(book.accounts[key], lots=of_account)
+    else:
+        (limits,) = await pipeline.run(velocities.reading(velocity_limited, now))
+    for key, usage in velocities.found(limits, now).items():
+        account = book.accounts[key]
+        book.accounts[key] = replace(
+            account, limits=replace(account.limits or Limits(), velocities=usage)
+        )
 
 
 def _transaction(*columns: Any) -> Transaction:
@@ -545,10 +634,10 @@ ACCOUNT = (UUIDS, UUIDS, INT8S, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
 LEDGER = (UUIDS, UUIDS, INT8S, MOMENTS)
 
 
-def _write(book: Book, written: Sequence[Recorded | Postponed]) -> list[Statement]:
+def _write(book: Book, written: Sequence[Recorded | Postponed | Deferred]) -> list[Statement]:
+    kept = [decision for decision in written if not isinstance(decision, Deferred)]
     transactions = {
-        (d.transaction.organization_id, d.transaction.transaction_id): d.transaction
-        for d in written
+        (d.transaction.organization_id, d.transaction.transaction_id): d.transaction for d in kept
     }
     recorded = [decision for decision in written if isinstance(decision, Recorded)]
     new = {
@@ -564,7 +653,7 @@ def _write(book: Book, written: Sequence[Recorded | Postponed]) -> list[Statemen
     shape = Shape(
         terms=any(t.reason or t.posts_at or t.expires_at or t.reverses_sequence for t in created),
         changed=bool(changed),
-        revised=len(recorded) < len(written)
+        revised=len(recorded) < len(kept)
         or any(r.event.kind is EventKind.UPDATED for r in recorded),
     )
     parameters = arrays(TRANSACTION, map(_transaction_row, created))
@@ -580,7 +669,11 @@ def _write(book: Book, written: Sequence[Recorded | Postponed]) -> list[Statemen
     parameters += arrays(ENTRY, (row for r in recorded for row in _entry_rows(r)))
     parameters += arrays(ACCOUNT, map(_account_row, accounts))
     parameters += arrays(LEDGER, (_ledger_row(book.ledgers[key]) for key in ledgers))
-    return [(WRITES[shape], parameters), *velocities.writing(accounts)]
+    return [
+        (WRITES[shape], parameters),
+        *velocities.writing(accounts),
+        *lots.writing(book, written),
+    ]
 
 
 def _transaction_row(t: Transaction) -> tuple[bytes, ...]:

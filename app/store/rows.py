@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
+    Text,
     and_,
     case,
     exists,
@@ -25,8 +26,10 @@ from app.store.reading import Listing, Lookup, of_organization, visible
 from app.store.tables import (
     accounts,
     api_keys,
+    credit_lots,
     entries,
     ledgers,
+    lot_movements,
     period_events,
     template_uses,
     transaction_events,
@@ -181,6 +184,38 @@ class TemplateUseRow(NamedTuple):
     params: dict[str, str]
 
 
+class LotRow(NamedTuple):
+    """A credit lot in its present state; `number` is the sequence of the entry that opened it."""
+
+    lot_id: UUID
+    account_id: UUID
+    number: int
+    code: str | None
+    amount: int
+    remaining: int
+    expired: int
+    expires_at: datetime
+    breakage_account_id: UUID
+    due_at: datetime | None
+    due_attempts: int | None
+    refusal_code: str | None
+    refusal_message: str | None
+    refused_at: datetime | None
+    state: str
+
+
+class LotMovementRow(NamedTuple):
+    """What an entry took from a credit lot; `sequence` is the entry's."""
+
+    lot_id: UUID
+    account_id: UUID
+    sequence: int
+    kind: str
+    amount: int
+    ledger_id: UUID
+    transaction_sequence: int
+
+
 def _columns(row: Any, table: FromClause) -> Select[Any]:
     return select(*(table.c[name] for name in row._fields))
 
@@ -214,6 +249,26 @@ _entry = select(
     and_(
         accounts.c.organization_id == entries.c.organization_id,
         accounts.c.account_id == entries.c.account_id,
+    ),
+)
+
+_lot_state = case(
+    (credit_lots.c.remaining > literal_column("0"), literal_column("'open'")),
+    (credit_lots.c.expired > literal_column("0"), literal_column("'expired'")),
+    else_=literal_column("'spent'"),
+).cast(Text)
+_lot = select(*(credit_lots.c[name] for name in LotRow._fields[:-1]), _lot_state.label("state"))
+_movement = select(
+    *(lot_movements.c[name] for name in LotMovementRow._fields[:-2]),
+    entries.c.ledger_id,
+    entries.c.transaction_sequence,
+).join_from(
+    lot_movements,
+    entries,
+    and_(
+        entries.c.organization_id == lot_movements.c.organization_id,
+        entries.c.account_id == lot_movements.c.account_id,
+        entries.c.sequence == lot_movements.c.sequence,
     ),
 )
 
@@ -316,6 +371,16 @@ template_uses_by_transaction = Lookup(
     ),
     template_uses,
     (template_uses.c.ledger_id, template_uses.c.transaction_sequence),
+)
+
+lots_by_id = Lookup(LotRow, _lot, credit_lots, (credit_lots.c.lot_id,))
+lots_by_entry = Lookup(LotRow, _lot, credit_lots, (credit_lots.c.account_id, credit_lots.c.number))
+movements_by_entry = Lookup(
+    LotMovementRow,
+    _movement,
+    entries,
+    (lot_movements.c.account_id, lot_movements.c.sequence),
+    (lot_movements.c.lot_id,),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -461,6 +526,24 @@ entries_of_account = Listing(
     lambda account_id: and_(of_organization(entries), entries.c.account_id == account_id, _any),
     _entry_fields,
     {"sequence": ("sequence",), "effective_at": ("effective_at", "sequence")},
+)
+lots_of_account = Listing(
+    LotRow,
+    _lot,
+    lambda account_id: and_(
+        of_organization(credit_lots),
+        credit_lots.c.account_id == account_id,
+        credit_lots.c.number > literal_column("0"),  # as the index by time of expiry has it
+    ),
+    {"state": _lot_state},
+    {"expires_at": ("expires_at", "number")},
+)
+movements_of_lot = Listing(
+    LotMovementRow,
+    _movement,
+    lambda lot_id: and_(of_organization(lot_movements), lot_movements.c.lot_id == lot_id),
+    {},
+    {"sequence": ("sequence",)},
 )
 entries_of_ledger = Listing(
     EntryRow,

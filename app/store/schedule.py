@@ -1,23 +1,24 @@
-"""What falls due: holds that expire, and holds that settle by themselves.
+"""What falls due: holds that expire, holds that settle by themselves, credit lots that expire.
 
-A transaction with `due_at` is a piece of work, and the change that does it takes `due_at` away, in
-one commit under the ledger's lock (`RunDue`). So nothing has to be remembered here, and nothing
-can be lost or done twice: whoever is killed leaves the piece as it was or done, whoever comes
-finds what is due by asking the table, and what two try at once the second one finds done.
+A transaction or a lot with `due_at` is a piece of work, and the change that does it takes `due_at`
+away, in one commit under the ledger's lock (`RunDue`, `ExpireLot`). So nothing has to be remembered
+here, and nothing can be lost or done twice: whoever is killed leaves the piece as it was or done,
+whoever comes finds what is due by asking the table, and what two try at once the second one finds
+done.
 
 One process works at a time, for it would be a waste if all tried the same: the one whose session
 has the advisory lock. When it dies its session ends, the lock is free, and another one has it at
 its next poll. The lock guards no promise; should two work for a moment, nothing comes of it.
 
-A pass goes once through all that is due, oldest first, a bounded number at a time; so a piece that
-fails over and over neither stops the others nor is tried more than once a pass. Between passes the
-task sleeps until the next piece is due, at most for the interval after which it looks for pieces
-that others have added. In an outage of the database, or when the writer is overloaded, it waits and
-goes on.
+A pass goes once through all that is due, holds and then lots, oldest first, a bounded number at a
+time; so a piece that fails over and over neither stops the others nor is tried more than once a
+pass. Between passes the task sleeps until the next piece is due, at most for the interval after
+which it looks for pieces that others have added. In an outage of the database, or when the writer
+is overloaded, it waits and goes on.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,10 +27,11 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from uuid_utils.compat import uuid7
 
 from app.ledger.accounts import Mode, Scope
-from app.ledger.commands import RunDue
-from app.ledger.posting import Postponed
+from app.ledger.commands import ExpireLot, RunDue
+from app.ledger.posting import Deferred, Postponed
 from app.ledger.refusals import Overloaded
 from app.store.database import Connection, Database, Unavailable
 from app.store.posting import Answer
@@ -40,7 +42,7 @@ IN_FLIGHT = 100
 LONGEST_PAUSE_SECONDS = 10.0
 NO_PIECE = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0), UUID(int=0))
 
-FIND_DUE = """
+FIND_DUE_HOLDS = """
     SELECT t.due_at, t.organization_id, t.transaction_id, l.mode
     FROM transactions t
     JOIN ledgers l ON l.organization_id = t.organization_id AND l.ledger_id = t.ledger_id
@@ -50,11 +52,22 @@ FIND_DUE = """
     LIMIT %s
 """
 
+FIND_DUE_LOTS = """
+    SELECT v.due_at, v.organization_id, v.lot_id, l.mode, v.ledger_id, v.account_id,
+        v.breakage_account_id
+    FROM credit_lots v
+    JOIN ledgers l ON l.organization_id = v.organization_id AND l.ledger_id = v.ledger_id
+    WHERE v.due_at IS NOT NULL AND v.due_at <= statement_timestamp()
+        AND (v.due_at, v.organization_id, v.lot_id) > (%s, %s, %s)
+    ORDER BY v.due_at, v.organization_id, v.lot_id
+    LIMIT %s
+"""
+
 NEXT_DUE = """
-    SELECT extract(epoch FROM due_at - statement_timestamp())::float8 FROM transactions
-    WHERE due_at IS NOT NULL
-    ORDER BY due_at
-    LIMIT 1
+    SELECT extract(epoch FROM least(
+        (SELECT due_at FROM transactions WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+        (SELECT due_at FROM credit_lots WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1)
+    ) - statement_timestamp())::float8
 """
 
 TAKE_LOCK = f"SELECT pg_try_advisory_lock({LOCK})"
@@ -75,12 +88,31 @@ class _Due:
 
     due_at: datetime
     organization_id: UUID
-    transaction_id: UUID
-    mode: str
+    subject: UUID
+    command: RunDue | ExpireLot
 
     @property
-    def command(self) -> RunDue:
-        return RunDue(Scope(self.organization_id, Mode(self.mode)), self.transaction_id)
+    def place(self) -> tuple[datetime, UUID, UUID]:
+        return self.due_at, self.organization_id, self.subject
+
+
+def _hold(due_at: datetime, organization_id: UUID, transaction_id: UUID, mode: str) -> _Due:
+    command = RunDue(Scope(organization_id, Mode(mode)), transaction_id)
+    return _Due(due_at, organization_id, transaction_id, command)
+
+
+def _lot(
+    due_at: datetime,
+    organization_id: UUID,
+    lot_id: UUID,
+    mode: str,
+    ledger_id: UUID,
+    account_id: UUID,
+    breakage_account_id: UUID,
+) -> _Due:
+    scope = Scope(organization_id, Mode(mode))
+    command = ExpireLot(scope, uuid7(), ledger_id, account_id, lot_id, breakage_account_id)
+    return _Due(due_at, organization_id, lot_id, command)
 
 
 @dataclass(slots=True)
@@ -125,23 +157,29 @@ class Schedule:
                 failed = await self._pass(connection)
                 self._pause = pause = self.poll_seconds
                 if not failed:
-                    for (seconds,) in await _rows(connection, NEXT_DUE):
+                    ((seconds,),) = await _rows(connection, NEXT_DUE)
+                    if seconds is not None:
                         pause = min(max(seconds, 0), self.poll_seconds)
                 await asyncio.sleep(pause)
 
     async def _pass(self, connection: Connection) -> int:
         """Try all that is due by now once; return how many pieces failed."""
+        holds = await self._pass_through(connection, FIND_DUE_HOLDS, _hold)
+        return holds + await self._pass_through(connection, FIND_DUE_LOTS, _lot)
+
+    async def _pass_through(
+        self, connection: Connection, find: str, due: Callable[..., _Due]
+    ) -> int:
         place = NO_PIECE
         failed = 0
         while True:
-            found = await _rows(connection, FIND_DUE, (*place, IN_FLIGHT))
-            pieces = [_Due(*row) for row in found]
+            found = await _rows(connection, find, (*place, IN_FLIGHT))
+            pieces = [due(*row) for row in found]
             answers = await asyncio.gather(*map(self._do, pieces), return_exceptions=True)
             failed += _report(pieces, answers)
             if len(pieces) < IN_FLIGHT:
                 return failed
-            last = pieces[-1]
-            place = (last.due_at, last.organization_id, last.transaction_id)
+            place = pieces[-1].place
 
     async def _do(self, piece: _Due) -> Answer:
         return await self.writer.submit((piece.command,))
@@ -151,19 +189,14 @@ def _report(pieces: Sequence[_Due], answers: Sequence[Answer | BaseException]) -
     """Log what did not go through, and count what has to be tried again at once."""
     failed = 0
     for piece, answer in zip(pieces, answers, strict=True):
-        if isinstance(answer, list) and isinstance(answer[0], Postponed):
-            refused = answer[0].transaction.refused
-            log.info(
-                "due_work_refused",
-                transaction=str(piece.transaction_id),
-                code=None if refused is None else refused.code,
-            )
+        if isinstance(answer, list) and isinstance(answer[0], Postponed | Deferred):
+            refused = answer[0].refused
+            if refused is not None:
+                log.info("due_work_refused", subject=str(piece.subject), code=refused.code)
         elif isinstance(answer, BaseException):
             failed += 1
             if not isinstance(answer, Unavailable | Overloaded):
-                log.error(
-                    "due_work_failed", transaction=str(piece.transaction_id), **_describe(answer)
-                )
+                log.error("due_work_failed", subject=str(piece.subject), **_describe(answer))
     return failed
 
 

@@ -52,6 +52,7 @@ from app.ledger.accounts import AccountStatus, Mode
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import Direction, Effect
 from app.ledger.commands import HoldReason
+from app.ledger.lots import MovementKind
 from app.ledger.periods import PeriodEventKind
 from app.ledger.transactions import EventKind, TransactionStatus
 from app.ledger.velocities import Period
@@ -301,6 +302,9 @@ class Account(SQLModel, table=True):
     velocity_limited: bool = Field(  # whether it has rows in velocity_limits
         sa_type=Boolean, sa_column_kwargs={"server_default": text("false")}
     )
+    has_lots: bool = Field(  # whether it has open credit lots
+        sa_type=Boolean, sa_column_kwargs={"server_default": text("false")}
+    )
 
 
 class VelocityLimit(SQLModel, table=True):
@@ -471,7 +475,7 @@ class TransactionEvent(SQLModel, table=True):
         one_of("kind", EventKind),
         CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint"),
         CheckConstraint(
-            "(idempotency_key IS NULL) = (kind IN ('matured', 'expired'))"
+            "(idempotency_key IS NULL) = (kind IN ('matured', 'expired', 'lot_expired'))"
             " AND (idempotency_key IS NULL) = (fingerprint IS NULL)",
             name="key",
         ),
@@ -677,6 +681,100 @@ class AccountTotals(SQLModel, table=True):
     pending_credits: int = Field(sa_type=Total)
 
 
+class CreditLot(SQLModel, table=True):
+    """A part of an account's money that expires (see app/ledger/lots.py).
+
+    What it was opened as stays; what is left, what expired and what is due change with the
+    account's entries, under the account's lock. No foreign key leads to its entry: while statistics
+    are poor the planner would look that up by the wrong index (`verify` looks instead).
+    """
+
+    __tablename__: ClassVar[str] = "credit_lots"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "account_id"],
+            ["accounts.organization_id", "accounts.ledger_id", "accounts.account_id"],
+            name="credit_lots_account",
+        ),
+        ForeignKeyConstraint(
+            ["organization_id", "ledger_id", "breakage_account_id"],
+            ["accounts.organization_id", "accounts.ledger_id", "accounts.account_id"],
+            name="credit_lots_breakage_account",
+        ),
+        # The lot of an entry.
+        Index("credit_lots_entry", "organization_id", "account_id", "number", unique=True),
+        # An account's lots, those that expire first at the beginning. The condition holds for all,
+        # and keeps checks of foreign keys away (see accounts_name).
+        Index(
+            "credit_lots_expires_at",
+            "organization_id",
+            "account_id",
+            "expires_at",
+            "number",
+            postgresql_where=text("number > 0"),
+        ),
+        # What the writer reads of an account.
+        Index(
+            "credit_lots_open",
+            "organization_id",
+            "account_id",
+            postgresql_where=text("remaining > 0"),
+        ),
+        # What falls due next, of all organizations (as with transactions).
+        Index("credit_lots_due", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        CheckConstraint(
+            "remaining >= 0 AND expired >= 0 AND remaining + expired <= amount", name="amounts"
+        ),
+        CheckConstraint("breakage_account_id <> account_id", name="breakage"),
+        CheckConstraint("due_at IS NULL OR remaining > 0", name="due_at"),
+        CheckConstraint(
+            "num_nulls(due_attempts, refusal_code, refusal_message, refused_at) IN (0, 4)",
+            name="refused",
+        ),
+        {"postgresql_with": {"fillfactor": 70}},
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    lot_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    account_id: UUID = Field(sa_type=Uuid)
+    number: int = Field(sa_type=BigInteger)  # the sequence of the entry that opened it
+    ledger_id: UUID = Field(sa_type=Uuid)
+    transaction_sequence: int = Field(sa_type=BigInteger)  # that entry's
+    code: str | None = Field(sa_type=Text)
+    amount: int = Field(sa_type=Amount)
+    remaining: int = Field(sa_type=Amount)
+    expired: int = Field(sa_type=Amount)  # what went to the breakage account
+    expires_at: datetime = Field(sa_type=Moment)
+    breakage_account_id: UUID = Field(sa_type=Uuid)
+    due_at: datetime | None = Field(sa_type=Moment)  # when the server is to look at it
+    due_attempts: int | None = Field(sa_type=Integer)  # how often a rule refused the expiry
+    refusal_code: str | None = Field(sa_type=Text)  # why, the last time
+    refusal_message: str | None = Field(sa_type=Text)
+    refused_at: datetime | None = Field(sa_type=Moment)
+
+
+class LotMovement(SQLModel, table=True):
+    """What one entry took from one lot of its account. Append-only.
+
+    No foreign key leads to either, as with the lot's own entry.
+    """
+
+    __tablename__: ClassVar[str] = "lot_movements"
+    __table_args__ = (
+        # What an entry took.
+        Index("lot_movements_entry", "organization_id", "account_id", "sequence"),
+        one_of("kind", MovementKind),
+        CheckConstraint("amount > 0", name="amount"),
+    )
+
+    organization_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    lot_id: UUID = Field(sa_type=Uuid, primary_key=True)
+    account_id: UUID = Field(sa_type=Uuid)
+    sequence: int = Field(sa_type=BigInteger, primary_key=True)  # of the account's entry
+    kind: str = Field(sa_type=Text)
+    amount: int = Field(sa_type=Amount)
+
+
 def table_of(model: type[SQLModel]) -> Table:
     """The SQLAlchemy table behind a model, to build statements from."""
     return SQLModel.metadata.tables[str(model.__tablename__)]
@@ -696,3 +794,5 @@ entries = table_of(Entry)
 transaction_templates = table_of(TransactionTemplate)
 template_uses = table_of(TemplateUse)
 account_totals = table_of(AccountTotals)
+credit_lots = table_of(CreditLot)
+lot_movements = table_of(LotMovement)

@@ -31,6 +31,7 @@ from app.store.arrays import (
     uuid,
 )
 from app.store.database import Connection, Row, Snapshot, tenancy
+from app.store.lots import WITH_BREAKAGES
 from app.store.pipeline import Statement, numbered
 from app.store.rows import AccountRow
 
@@ -87,6 +88,12 @@ _LEFT_BEHIND = _OUTGOING.format(after="v.counted_after", upto="nullif(passed.seq
 
 READ_LOCKED = _READ.format(
     wanted="unnest($1::uuid[], $2::uuid[]) AS wanted (organization_id, account_id)",
+    now="$3::timestamptz",
+    outgoing=_LEFT_BEHIND,
+)
+# The same, and of the accounts that their due credit lots expire to.
+READ_WITH_BREAKAGES = _READ.format(
+    wanted=f"({WITH_BREAKAGES}) AS wanted (organization_id, account_id)",
     now="$3::timestamptz",
     outgoing=_LEFT_BEHIND,
 )

@@ -220,4 +220,24 @@ _RECORDED = {
             AND e.recorded_at <= %(upto)s
         ORDER BY e.transaction_sequence, e.line
     """,
+    "lot": """
+        SELECT record_send(row('lot'::text, v.transaction_sequence, v.account_id, v.number,
+            v.lot_id, v.code, v.amount, v.expires_at, v.breakage_account_id))
+        FROM credit_lots v
+        JOIN transactions t ON t.organization_id = v.organization_id
+            AND t.ledger_id = v.ledger_id AND t.sequence = v.transaction_sequence
+        WHERE v.organization_id = %(organization)s AND v.ledger_id = %(ledger)s
+            AND t.created_at <= %(upto)s
+        ORDER BY v.account_id, v.number
+    """,
+    "movement": """
+        SELECT record_send(row('movement'::text, m.account_id, m.sequence, m.lot_id, m.kind,
+            m.amount))
+        FROM lot_movements m
+        JOIN entries e ON e.organization_id = m.organization_id
+            AND e.account_id = m.account_id AND e.sequence = m.sequence
+        WHERE e.organization_id = %(organization)s AND e.ledger_id = %(ledger)s
+            AND e.recorded_at <= %(upto)s
+        ORDER BY m.account_id, m.sequence, m.lot_id
+    """,
 }

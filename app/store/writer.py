@@ -32,7 +32,7 @@ import psycopg
 import structlog
 from psycopg import errors
 
-from app.ledger.commands import Command, PostTransaction, Task
+from app.ledger.commands import Command, ExpireLot, PostTransaction, Task
 from app.ledger.posting import Decision
 from app.ledger.refusals import Refusal
 from app.store.database import Database, Unavailable, within
@@ -258,7 +258,7 @@ def _ledgers(group: Group) -> frozenset[Any]:
     return frozenset(
         (
             command.scope.organization_id,
-            command.ledger_id if isinstance(command, PostTransaction) else None,
+            command.ledger_id if isinstance(command, PostTransaction | ExpireLot) else None,
         )
         for command in group.commands
     )

@@ -215,6 +215,8 @@ SAMPLES: dict[str, Any] = {
 def test_every_refusal_renders(kind: type[Refusal]) -> None:
     """Each refusal becomes the type of its name, with its code, message, path and fields."""
     given = {field.name: SAMPLES[field.name] for field in fields(kind)}
+    if kind is refusals.LotNotPossible:
+        given["reason"] = "expires_too_early"
     refusal = kind(**given)
     error = rendering.render(refusal)
     assert isinstance(error, UserError)

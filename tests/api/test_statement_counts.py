@@ -134,6 +134,16 @@ QUERIES: dict[str, tuple[str, int]] = {
         # ledgers, accounts, their holds, the transactions behind those
         4,
     ),
+    "credit lots of all accounts": (
+        (
+            "{ ledgers(first: 9) { nodes { accounts(first: 3) { nodes { lots(first: 2) {"
+            " nodes { code openedBy { id lot { id } } movements(first: 2) { nodes { amount"
+            " transaction { id } entry { lotMovements { amount } } } } } } } } } } }"
+        ),
+        # ledgers, accounts, lots; what opened them, its lots; movements, their transactions and
+        # entries, what those took
+        9,
+    ),
     "reversals both ways": (
         (
             "query ($l: ID!) { ledger(id: $l) { transactions(first: 20) { nodes { id"
@@ -213,6 +223,21 @@ async def _grow(api: Api, ledgers: int, accounts: int, transactions: int) -> lis
                 idempotencyKey=f"k{number}",
                 externalId=f"t{number}",
             )
+        for number, wallet in enumerate(wallets):
+            lot = {"expiresAt": "2100-01-01T00:00:00Z", "breakageAccountId": wallets[number - 1]}
+            one, other = {"accountId": wallet}, {"accountId": wallets[number - 1]}
+            for key, amount, more in (("credit", "9", {"lot": lot}), ("spent", "4", {})):
+                sides = ("CREDIT", "DEBIT") if more else ("DEBIT", "CREDIT")
+                await api.answer(
+                    "mutation ($input: PostTransactionInput!) { postTransaction(input: $input) {"
+                    " ... on PostTransactionSuccess { replayed } } }",
+                    ledgerId=ledger,
+                    idempotencyKey=f"{key} {number}",
+                    entries=[
+                        {**one, "direction": sides[0], "amount": amount, **more},
+                        {**other, "direction": sides[1], "amount": amount},
+                    ],
+                )
         reversal = await api.answer(
             "mutation ($input: ReverseTransactionInput!) { reverseTransaction(input: $input) {"
             " ... on ReverseTransactionSuccess { transaction { id } } } }",
@@ -446,6 +471,17 @@ FILL = """
         params)
     SELECT organization_id, ledger_id, sequence, 'code' || (sequence % 300 + 1), 2, '{}'
         FROM transactions WHERE external_id LIKE 'x%';
+    INSERT INTO credit_lots (organization_id, lot_id, account_id, number, ledger_id,
+        transaction_sequence, amount, remaining, expired, expires_at, breakage_account_id)
+    SELECT organization_id, gen_random_uuid(), account_id, sequence, ledger_id,
+        transaction_sequence, 9, sequence % 2, 0, effective_at,
+        CASE account_id WHEN one.id THEN one.other ELSE one.id END
+    FROM entries JOIN (SELECT organization_id, ledger_id, min(account_id::text)::uuid AS id,
+            max(account_id::text)::uuid AS other FROM accounts GROUP BY 1, 2) one
+        USING (organization_id, ledger_id);
+    INSERT INTO lot_movements (organization_id, lot_id, account_id, sequence, kind, amount)
+    SELECT organization_id, lot_id, account_id, n, 'spent', 1
+        FROM credit_lots, generate_series(number, number + 2) n;
 """
 KEYS = {
     "ledgers_by_id": "SELECT ledger_id FROM ledgers",
@@ -466,6 +502,9 @@ KEYS = {
     "templates_by_version": "SELECT ledger_id, code, version FROM transaction_templates",
     "newest_templates_by_code": "SELECT DISTINCT ledger_id, code FROM transaction_templates",
     "template_uses_by_transaction": "SELECT ledger_id, transaction_sequence FROM template_uses",
+    "lots_by_id": "SELECT lot_id FROM credit_lots",
+    "lots_by_entry": "SELECT account_id, number FROM credit_lots",
+    "movements_by_entry": "SELECT account_id, number FROM credit_lots",
 }
 PARENTS = {
     "ledgers_of_organization": "organization_id",
@@ -478,6 +517,8 @@ PARENTS = {
     "templates_of_ledger": "ledger_id",
     "versions_of_template": "template_id",
     "periods_of_ledger": "ledger_id",
+    "lots_of_account": "account_id",
+    "movements_of_lot": "lot_id",
 }
 MIDDLE: Mapping[str, Any] = {
     "ledger_id": UUID(int=2**127),
@@ -486,10 +527,11 @@ MIDDLE: Mapping[str, Any] = {
     "sequence": 25,
     "transaction_sequence": 700,
     "line": 1,
-    "number": 1,
     "effective_at": datetime(2026, 1, 1, tzinfo=UTC),
     "code": "code150",
     "version": 2,
+    "expires_at": datetime(2026, 1, 1, tzinfo=UTC),
+    "number": 25,
 }
 
 
@@ -584,6 +626,7 @@ def _touched_by_pages(
             "account_id": "accounts",
             "ledger_id": "ledgers",
             "template_id": "transaction_templates",
+            "lot_id": "credit_lots",
         }.get(parent, "organizations")
         parents = connection.execute(
             f"SELECT {parent} FROM {table} WHERE organization_id = %(organization)s LIMIT 2", tenant

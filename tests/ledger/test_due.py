@@ -10,9 +10,9 @@ from app.ledger.accounts import AccountStatus
 from app.ledger.balances import Balances, Direction
 from app.ledger.book import Book
 from app.ledger.commands import EntryDraft, PostTransaction, RunDue, SettleTransaction
-from app.ledger.posting import Postponed, Recorded, Replayed, decide, record
-from app.ledger.refusals import HoldExpired
-from app.ledger.transactions import EventKind, RefusedAttempt, TransactionStatus
+from app.ledger.posting import Deferred, Postponed, Recorded, Replayed, decide, record
+from app.ledger.refusals import HoldExpired, RefusedAttempt
+from app.ledger.transactions import EventKind, TransactionStatus
 from tests.ledger.test_holds import HOLD, LEDGER, NOW, ORGANIZATION, SCOPE, SHOP, WALLET, books
 
 DUE = RunDue(SCOPE, HOLD)
@@ -42,6 +42,7 @@ def freeze(book: Book) -> None:
 
 def run(book: Book, now: datetime) -> Recorded | Replayed | Postponed:
     decision = decide(book, DUE, now)
+    assert not isinstance(decision, Deferred)
     record(book, decision)
     return decision
 

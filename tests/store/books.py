@@ -21,14 +21,23 @@ In `life`:
     5  the reversal of a part of 1
     6  the reversal of 3
 
+In `credit`:
+
+    1  posted, 100 of credit until 2100
+    2  posted, 50 of credit that has expired since
+    3  posted, 20 spent, of the 50
+    4  the expiry of the other 30
+    5  held 30, settled in part: 10 of the 100; still pending
+
 In the others a sale is posted and a payout held and settled, all at one moment. Then `other` is
 closed through 2020, and in part reopened; and the totals of its cash are kept, entry by entry.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from unittest.mock import patch
@@ -40,7 +49,9 @@ from app.ledger.balances import Direction
 from app.ledger.commands import (
     Command,
     EntryDraft,
+    ExpireLot,
     HoldReason,
+    LotDraft,
     PostTransaction,
     ReverseTransaction,
     RunDue,
@@ -51,8 +62,10 @@ from app.ledger.commands import (
     VoidTransaction,
 )
 from app.ledger.periods import MovePeriod, PeriodEventKind
+from app.ledger.posting import Recorded
 from app.store import administration, identity, totals
 from app.store.database import Connection, Database
+from app.store.posting import Answer
 from app.store.writer import Writer
 
 DEBIT, CREDIT = Direction.DEBIT, Direction.CREDIT
@@ -79,15 +92,25 @@ class Book:
         metadata: Mapping[str, str] | None = None,
         posts_at: datetime | None = None,
         expires_at: datetime | None = None,
+        lot: LotDraft | None = None,
     ) -> PostTransaction:
-        """Post or hold the transaction of that name; its name is its idempotency key too."""
+        """Post or hold the transaction of that name; its name is its idempotency key too.
+
+        The entry on the wallet opens the lot.
+        """
         return PostTransaction(
             scope=self.scope,
             transaction_id=self.transaction_id(name),
             ledger_id=self.ledger_id,
             idempotency_key=name,
             entries=tuple(
-                EntryDraft(self.accounts[account], direction, amount, metadata or {})
+                EntryDraft(
+                    self.accounts[account],
+                    direction,
+                    amount,
+                    metadata or {},
+                    lot=lot if account == "wallet" else None,
+                )
                 for account, direction, amount in lines
             ),
             pending=pending,
@@ -131,13 +154,29 @@ class Book:
     def run_due(self, name: str) -> RunDue:
         return RunDue(self.scope, self.transaction_id(name))
 
+    def lot(self, name: str, expires_at: datetime) -> LotDraft:
+        """A credit lot of the wallet, which expires to the cash account."""
+        return LotDraft(self.transaction_id(name), expires_at, self.accounts["cash"], name)
+
+    def expire(self, name: str, lot: str) -> ExpireLot:
+        """Make the transaction of that name, by which the wallet's lot expires."""
+        return ExpireLot(
+            self.scope,
+            self.transaction_id(name),
+            self.ledger_id,
+            self.accounts["wallet"],
+            self.transaction_id(lot),
+            self.accounts["cash"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """`life` and `other` are of the same organization as `main`, `foreign` is of another."""
+    """`foreign` is of another organization than all the others."""
 
     main: Book
     life: Book
+    credit: Book
     other: Book
     foreign: Book
 
@@ -165,11 +204,13 @@ async def write_books(url: str) -> Books:
             books = Books(
                 main=await _open(connection, Scope(first, Mode.LIVE), "main"),
                 life=await _open(connection, Scope(first, Mode.LIVE), "life"),
+                credit=await _open(connection, Scope(first, Mode.LIVE), "credit"),
                 other=await _open(connection, Scope(first, Mode.LIVE), "other"),
                 foreign=await _open(connection, Scope(second, Mode.TEST), "foreign"),
             )
         for command in (*_commands(books.main), *_life(books.life)):
             await writer.submit([command])
+        await _credit(books.credit, writer)
         for book in (books.other, books.foreign):
             await writer.write_together(
                 [
@@ -255,6 +296,25 @@ def _life(book: Book) -> list[Task]:
         book.update("sale", "sale, corrected", description="Order 7"),
         book.update("sale", "sale, once more", description="Order 8", metadata={"order": "8"}),
     ]
+
+
+async def _credit(book: Book, writer: Writer) -> None:
+    def spending(name: str, amount: int, *, pending: bool = False) -> PostTransaction:
+        lines = ("wallet", DEBIT, amount), ("cash", CREDIT, amount)
+        return book.post(name, *lines, pending=pending)
+
+    later, soon = datetime(2100, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(seconds=1)
+    for name, amount, expires_at in (("gift", 100, later), ("promotion", 50, soon)):
+        lines = ("cash", DEBIT, amount), ("wallet", CREDIT, amount)
+        await writer.write(book.post(name, *lines, lot=book.lot(f"{name} lot", expires_at)))
+    await writer.write(spending("purchase", 20))
+    expiry: Answer = []
+    while not (isinstance(expiry, list) and expiry and isinstance(expiry[0], Recorded)):
+        await asyncio.sleep(0.05)
+        expiry = await writer.submit([book.expire("promotion, expired", "promotion lot")])
+    await writer.write(spending("order", 30, pending=True))
+    part = ("wallet", DEBIT, 10), ("cash", CREDIT, 10)
+    await writer.write(book.settle("order", "order, settled", *part, final=False))
 
 
 async def _open(connection: Connection, scope: Scope, name: str) -> Book:

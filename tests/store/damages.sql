@@ -696,3 +696,83 @@ INSERT INTO account_totals SELECT * FROM account_totals WHERE level = 15 AND seq
 -- KEPT_TOTALS_NOT_OF_ENTRIES
 UPDATE account_totals SET posted_debits = posted_debits + 1 WHERE level = 15 AND sequence = 2;
 --> KEPT_TOTALS_NOT_OF_ENTRIES first/other totals cash/15/0/2
+
+-- LOT_WITHOUT_ACCOUNT
+UPDATE credit_lots SET account_id = :'organization' WHERE code = 'gift lot';
+--> LOT_WITHOUT_ACCOUNT first/credit credit lot first/1
+--> HAS_LOTS_WRONG first/credit account wallet
+--> MOVEMENT_WITHOUT_LOT first/credit lot movement wallet/6
+
+-- LOT_REPEATED
+INSERT INTO credit_lots
+    SELECT (jsonb_populate_record(v, jsonb_build_object('lot_id', :'organization'::text))).*
+    FROM credit_lots v WHERE code = 'promotion lot';
+--> LOT_REPEATED first/credit credit lot wallet/2
+--> LOT_REPEATED first/credit credit lot wallet/2
+--> LOT_REMAINDER_WRONG first/credit credit lot wallet/2
+--> LOT_EXPIRED_WRONG first/credit credit lot wallet/2
+
+-- LOT_IN_OTHER_LEDGER
+UPDATE credit_lots SET breakage_account_id = :'other_bank' WHERE code = 'gift lot';
+--> LOT_IN_OTHER_LEDGER first/credit credit lot wallet/1
+
+-- LOT_WITHOUT_ENTRY
+UPDATE credit_lots SET number = 3 WHERE code = 'gift lot';
+--> LOT_WITHOUT_ENTRY first/credit credit lot wallet/3
+
+-- LOT_REMAINDER_WRONG
+UPDATE credit_lots SET remaining = 89 WHERE code = 'gift lot';
+--> LOT_REMAINDER_WRONG first/credit credit lot wallet/1
+
+-- LOT_EXPIRED_WRONG
+UPDATE credit_lots SET expired = 29 WHERE code = 'promotion lot';
+--> LOT_EXPIRED_WRONG first/credit credit lot wallet/2
+
+-- LOT_OVERDRAWN
+UPDATE credit_lots SET expired = 11 WHERE code = 'gift lot';
+--> LOT_EXPIRED_WRONG first/credit credit lot wallet/1
+--> LOT_OVERDRAWN first/credit credit lot wallet/1
+
+-- LOT_NEVER_DUE
+UPDATE credit_lots SET due_at = NULL WHERE code = 'gift lot';
+--> LOT_NEVER_DUE first/credit credit lot wallet/1
+
+-- LOT_DUE_TOO_EARLY
+UPDATE credit_lots SET due_at = now() WHERE code IN ('gift lot', 'promotion lot');
+--> LOT_DUE_TOO_EARLY first/credit credit lot wallet/1
+--> LOT_DUE_TOO_EARLY first/credit credit lot wallet/2
+
+-- HAS_LOTS_WRONG
+UPDATE accounts SET has_lots = (name = 'cash') WHERE ledger_id = :'credit';
+--> HAS_LOTS_WRONG first/credit account cash
+--> HAS_LOTS_WRONG first/credit account wallet
+
+-- LOTS_BEYOND_POSTED
+UPDATE credit_lots SET amount = 101, remaining = 91 WHERE code = 'gift lot';
+--> LOT_WITHOUT_ENTRY first/credit credit lot wallet/1
+--> LOTS_BEYOND_POSTED first/credit account wallet
+
+-- MOVEMENT_WITHOUT_LOT
+UPDATE lot_movements SET lot_id = :'organization' WHERE sequence = 6;
+--> LOT_REMAINDER_WRONG first/credit credit lot wallet/1
+--> MOVEMENT_WITHOUT_LOT first/credit lot movement wallet/6
+
+-- MOVEMENT_REPEATED
+UPDATE lot_movements SET amount = 5 WHERE sequence = 6;
+INSERT INTO lot_movements SELECT * FROM lot_movements WHERE sequence = 6;
+--> MOVEMENT_REPEATED first/credit lot movement wallet/6
+--> MOVEMENT_REPEATED first/credit lot movement wallet/6
+
+-- MOVEMENT_WITHOUT_ENTRY
+UPDATE lot_movements SET sequence = 5 WHERE sequence = 6;
+--> MOVEMENT_WITHOUT_ENTRY first/credit lot movement wallet/5
+
+-- MOVEMENTS_BEYOND_ENTRY
+UPDATE lot_movements SET amount = 11 WHERE sequence = 6;
+UPDATE credit_lots SET remaining = 89 WHERE code = 'gift lot';
+--> MOVEMENTS_BEYOND_ENTRY first/credit lot movement wallet/6
+
+-- MOVEMENT_KIND_WRONG
+UPDATE lot_movements SET kind = 'spent' WHERE sequence = 4;
+UPDATE credit_lots SET expired = 0 WHERE code = 'promotion lot';
+--> MOVEMENT_KIND_WRONG first/credit lot movement wallet/4

@@ -40,6 +40,8 @@ TABLES = (
     "template_uses",
     "period_events",
     "account_totals",
+    "credit_lots",
+    "lot_movements",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -140,6 +142,26 @@ GUARDED = {
         "pending_debits",
         "pending_credits",
     ),
+    "credit_lots": (
+        "organization_id",
+        "lot_id",
+        "account_id",
+        "number",
+        "ledger_id",
+        "transaction_sequence",
+        "code",
+        "amount",
+        "expires_at",
+        "breakage_account_id",
+    ),
+    "lot_movements": (
+        "organization_id",
+        "lot_id",
+        "account_id",
+        "sequence",
+        "kind",
+        "amount",
+    ),
 }
 """Columns that stay as they were recorded."""
 
@@ -156,6 +178,7 @@ GRANTED = {
         "accounts.description",
         "accounts.entry_maximum",
         "accounts.floor_version",
+        "accounts.has_lots",
         "accounts.maximum_version",
         "accounts.metadata",
         "accounts.name",
@@ -167,6 +190,13 @@ GRANTED = {
         "accounts.velocity_limited",
         "accounts.version",
         "api_keys.revoked_at",
+        "credit_lots.due_at",
+        "credit_lots.due_attempts",
+        "credit_lots.expired",
+        "credit_lots.refusal_code",
+        "credit_lots.refusal_message",
+        "credit_lots.refused_at",
+        "credit_lots.remaining",
         "ledgers.archived_at",
         "ledgers.closed_through",
         "ledgers.description",

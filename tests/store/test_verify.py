@@ -107,6 +107,7 @@ def with_ids(statements: str, books: Books) -> str:
         "foreign_organization": books.foreign.scope.organization_id,
         "ledger": books.main.ledger_id,
         "life": books.life.ledger_id,
+        "credit": books.credit.ledger_id,
         "other": books.other.ledger_id,
         "foreign": books.foreign.ledger_id,
         "other_bank": books.other.accounts["bank"],
@@ -122,7 +123,7 @@ def told(violation: Violation, books: Books) -> str:
         str(books.main.scope.organization_id): "first",
         str(books.foreign.scope.organization_id): "second",
     }
-    for name in ("main", "life", "other", "foreign"):
+    for name in ("main", "life", "credit", "other", "foreign"):
         book: Book = getattr(books, name)
         names[str(book.ledger_id)] = name
         names |= {str(account_id): account for account, account_id in book.accounts.items()}
@@ -135,8 +136,8 @@ def test_whole_books_have_no_violations(url: str) -> None:
     report = verify(url)
     assert report.violations == ()
     assert report.complete
-    assert (report.organizations, report.ledgers, report.accounts) == (2, 4, 16)
-    assert (report.transactions, report.entries) == (19, 66)
+    assert (report.organizations, report.ledgers, report.accounts) == (2, 5, 20)
+    assert (report.transactions, report.entries) == (24, 78)
 
 
 def test_an_empty_database_has_no_violations(database_url: str) -> None:
@@ -156,7 +157,8 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     twin = uuid4()
     change = f"""'{{"organization_id": "{twin}"}}'"""
     tables = ("organizations", "api_keys", "ledgers", "period_events", "currencies", "accounts")
-    for table in (*tables, "transactions", "transaction_events", "entries", "account_totals"):
+    more = ("transactions", "transaction_events", "entries", "account_totals", "credit_lots")
+    for table in (*tables, *more, "lot_movements"):
         run(
             url,
             f"INSERT INTO {table} SELECT (jsonb_populate_record(t, {change})).* FROM {table} t"
@@ -167,7 +169,7 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     write(url, books.main.settle("held", "held, settled"))
     report = verify(url)
     assert report.violations == ()
-    assert (report.organizations, report.ledgers) == (3, 7)
+    assert (report.organizations, report.ledgers) == (3, 9)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[damage.title for damage in DAMAGES])
@@ -251,10 +253,10 @@ def test_one_moment_is_seen_while_others_write(url: str, books: Books) -> None:
 
     report = verify(url, progress=interfere)
     assert report.violations == ()
-    assert report.transactions == 19
+    assert report.transactions == 24
     later = verify(url)
     assert {violation.name for violation in later.violations} == {"ACCOUNT_VERSION_WRONG"}
-    assert later.transactions == 19 + len(PASSES) + 1
+    assert later.transactions == 24 + len(PASSES) + 1
 
 
 def test_the_reader_role_is_taken(database_url: str) -> None:
