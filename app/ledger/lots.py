@@ -20,9 +20,9 @@ January) and 50 (to March) and a hold of 70, the end of January moves 30. If the
 with 60 in February and the rest released, 10 of the first lot are left and free, and go to the
 breakage account right then. Whatever touches the account after a lot's time finds it expired,
 whether the server's own turn has come by then or not. Only where a rule refuses the expiry (an
-account that is not open, an archived ledger, a closed period, a floor above zero, a ceiling of the
-breakage account) does the lot stay, to be spent until the rule lets go. Entry maxima and velocity
-limits are about spending and refuse no expiry, though it counts as outgoing.
+account that is not open, an archived ledger, a floor above zero, a ceiling of the breakage account)
+does the lot stay, to be spent until the rule lets go. Entry maxima and velocity limits are about
+spending and refuse no expiry, though it counts as outgoing.
 
 Money that comes back. What a reversal puts back on the normal side is in no lot: it does not
 expire. Whoever refunded may keep it; one who wants refunded credit to expire posts the refund with
