@@ -33,6 +33,7 @@ CASES: list[tuple[str, int, Any, Sequence[Any]]] = [
     ("uuid", arrays.UUIDS, arrays.uuid, [UUID(int=0), UUID(int=2**128 - 1), uuid4(), uuid7()]),
     ("text", arrays.TEXTS, arrays.text, [*TEXTS, None]),
     ("text", arrays.TEXTS, arrays.word, ["debit", "posted", "posted"]),
+    ("bool", arrays.BOOLEANS, arrays.boolean, [True, False, True]),
     ("bytea", arrays.BYTES, arrays.binary, [b"", bytes(range(256)), b"\\x00", b"\x00" * 32, None]),
     ("numeric", arrays.NUMBERS, arrays.number, [*NUMBERS, *(-number for number in NUMBERS)]),
     ("int4", arrays.INT4S, arrays.int4, [0, 1, -1, 2**31 - 1, -(2**31)]),
