@@ -102,6 +102,10 @@ class Loaders:
         loader = self._made("velocities", self._read_velocities)
         return Load(loader, (account_id, now), build)
 
+    def forget(self) -> None:
+        """Let go of the loaders, which know this: their rows need no collector of garbage then."""
+        self._loaders.clear()
+
     def _by_key(self, lookup: Lookup[Any]) -> Loader[Any, Any]:
         loader = self._loaders.get(lookup)
         if loader is not None:
@@ -202,6 +206,7 @@ class Context:
         """Let go of the snapshot; what is loaded next is read from a new one."""
         loaders, self._load = self._load, None
         if loaders is not None:
+            loaders.forget()
             await loaders.snapshot.close()
 
     async def close(self) -> None:

@@ -1,6 +1,8 @@
 """One answer is one moment of the books, however many postings commit while it is read."""
 
 import asyncio
+import gc
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -178,3 +180,18 @@ async def test_a_new_operation_sees_what_was_answered(api: Api, books: Books) ->
             "version": str(6 + number),
             "balances": {"posted": {"amount": str(50 + number)}},
         }
+
+
+async def test_nothing_read_outlives_its_answer(api: Api, books: Books) -> None:
+    """Rows go with the operation, without a search for garbage, which is made seldom."""
+    query = (
+        "query ($id: ID!) { ledger(id: $id) { accounts { nodes { entries { nodes { id } } } } } }"
+    )
+    gc.collect()
+    gc.disable()
+    try:
+        await api.run(query, {"id": books.ledger})
+        kinds = Counter(type(thing).__name__ for thing in gc.get_objects())
+        assert (kinds["LedgerRow"], kinds["AccountRow"], kinds["EntryRow"]) == (0, 0, 0)
+    finally:
+        gc.enable()
