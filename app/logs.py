@@ -14,6 +14,7 @@ import logging
 import re
 import sys
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal, TextIO, cast
@@ -42,12 +43,12 @@ class _Dropping(io.TextIOBase):
             self._behind.flush()
 
 
-def configure_logs(form: Literal["console", "json"], level: str) -> None:
-    """Send all logs, those of libraries too, to standard error in one form."""
-    shared: list[structlog.typing.Processor] = [
-        _stamp,
-        _place_exception,
-    ]
+def configure_logs(form: Literal["console", "json"], level: str, **always: object) -> None:
+    """Send all logs, those of libraries too, to standard error in one form.
+
+    Every line says what is `always` the same in this process.
+    """
+    shared: list[structlog.typing.Processor] = [_stamp(always), _place_exception]
     lines = cast(TextIO, _Dropping(sys.stderr))
     renderer: structlog.typing.Processor
     if form == "json":
@@ -78,13 +79,18 @@ def configure_logs(form: Literal["console", "json"], level: str) -> None:
     )
 
 
-def _stamp(
-    _logger: object, method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
+def _stamp(always: Mapping[str, object]) -> structlog.typing.Processor:
     """Put time, level and event before the rest."""
-    now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-    level = "error" if method == "exception" else method
-    return {"timestamp": f"{now}Z", "level": level, "event": event.pop("event"), **event}
+
+    def stamp(
+        _logger: object, method: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+        level = "error" if method == "exception" else method
+        name = event.pop("event")
+        return {"timestamp": f"{now}Z", "level": level, "event": name, **always, **event}
+
+    return stamp
 
 
 def _render_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:

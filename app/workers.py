@@ -192,8 +192,7 @@ class _Workers:
 def _work(settings: Settings, url: str, listener: socket.socket, readiness: Connection) -> None:
     """The life of a worker."""
     when_told_to_stop(sys.exit)
-    configure_logs(settings.log_format, settings.log_level)
-    structlog.contextvars.bind_contextvars(worker=os.getpid())
+    configure_logs(settings.log_format, settings.log_level, worker=os.getpid())
     try:
         serve_alone(settings, url, listener, partial(readiness.send, None))
     except Exception:
