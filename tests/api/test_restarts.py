@@ -35,7 +35,7 @@ async def test_first_after_a_restart(
     await fill_pools(api)
     async with await psycopg.AsyncConnection.connect(server_url, autocommit=True) as owner:
         ended = await owner.execute(END_ALL, [name])
-        assert ended.rowcount == 8 + 4 + 1
+        assert ended.rowcount == 8 + 4 + 1 + 1  # pools, writer, schedule
     match asked:
         case "query":
             assert await api.balances(wallet) == (5, 0, 5, 5)
