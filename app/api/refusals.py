@@ -326,6 +326,18 @@ class ConditionFailed(UserError):
         return find_account(info.context, self.account_id)
 
 
+NewEntriesRefused = (
+    LedgerNotFound
+    | AccountNotOpen
+    | LedgerArchived
+    | PeriodClosed
+    | EntryTooLarge
+    | InsufficientFunds
+    | CeilingExceeded
+    | VelocityExceeded
+)
+"""What new entries may be refused for, whichever mutation makes them."""
+
 MEMBERS: Mapping[type[Refusal], Any] = {
     kind: globals()[kind.__name__] for kind in refusals.PRECEDENCE
 }

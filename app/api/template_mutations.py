@@ -13,21 +13,16 @@ from app.api.enums import Direction, PostingStatus, TemplateParameterKind
 from app.api.ids import ACCOUNT, LEDGER, decode_as
 from app.api.refusals import (
     AccountNotFound,
-    AccountNotOpen,
-    CeilingExceeded,
     EntriesUnbalanced,
-    EntryTooLarge,
     ExternalIdTaken,
     IdempotencyConflict,
-    InsufficientFunds,
     LedgerArchived,
     LedgerNotFound,
+    NewEntriesRefused,
     Overloaded,
-    PeriodClosed,
     TemplateArchived,
     TemplateNotFound,
     ValidationFailed,
-    VelocityExceeded,
     answering,
     required_id,
 )
@@ -203,14 +198,7 @@ PostTemplateResult = Annotated[
     | TemplateArchived
     | EntriesUnbalanced
     | AccountNotFound
-    | LedgerNotFound
-    | AccountNotOpen
-    | LedgerArchived
-    | PeriodClosed
-    | EntryTooLarge
-    | InsufficientFunds
-    | CeilingExceeded
-    | VelocityExceeded
+    | NewEntriesRefused
     | IdempotencyConflict
     | ExternalIdTaken
     | Overloaded,

@@ -27,8 +27,8 @@ from app.api.refusals import (
     IdempotencyConflict,
     InsufficientFunds,
     LedgerArchived,
-    LedgerNotFound,
     LotNotPossible,
+    NewEntriesRefused,
     Overloaded,
     PeriodClosed,
     ReversalExceedsTransaction,
@@ -285,46 +285,24 @@ class UpdateTransactionSuccess:
     replayed: bool = strawberry.field(description="Whether the key had been used before.")
 
 
-PostTransactionResult = Annotated[
-    PostTransactionSuccess
-    | ValidationFailed
+PostingRefused = (
+    ValidationFailed
     | EntriesUnbalanced
     | LotNotPossible
     | AccountNotFound
-    | LedgerNotFound
-    | AccountNotOpen
-    | LedgerArchived
-    | PeriodClosed
-    | EntryTooLarge
-    | InsufficientFunds
-    | CeilingExceeded
-    | VelocityExceeded
+    | NewEntriesRefused
     | ConditionFailed
     | VersionConflict
     | IdempotencyConflict
     | ExternalIdTaken
-    | Overloaded,
+    | Overloaded
+)
+PostTransactionResult = Annotated[
+    PostTransactionSuccess | PostingRefused,
     strawberry.union("PostTransactionResult", description="What became of postTransaction."),
 ]
 PostTransactionsResult = Annotated[
-    PostTransactionsSuccess
-    | ValidationFailed
-    | EntriesUnbalanced
-    | LotNotPossible
-    | AccountNotFound
-    | LedgerNotFound
-    | AccountNotOpen
-    | LedgerArchived
-    | PeriodClosed
-    | EntryTooLarge
-    | InsufficientFunds
-    | CeilingExceeded
-    | VelocityExceeded
-    | ConditionFailed
-    | VersionConflict
-    | IdempotencyConflict
-    | ExternalIdTaken
-    | Overloaded,
+    PostTransactionsSuccess | PostingRefused,
     strawberry.union(
         "PostTransactionsResult",
         description="What became of postTransactions; a refusal is that of the first one refused.",

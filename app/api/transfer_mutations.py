@@ -10,20 +10,13 @@ from app.api.enums import PostingStatus
 from app.api.ids import ACCOUNT, LEDGER
 from app.api.refusals import (
     AccountNotFound,
-    AccountNotOpen,
-    CeilingExceeded,
     EntriesUnbalanced,
-    EntryTooLarge,
     ExternalIdTaken,
     IdempotencyConflict,
-    InsufficientFunds,
-    LedgerArchived,
-    LedgerNotFound,
+    NewEntriesRefused,
     NormalBalancesDiffer,
     Overloaded,
-    PeriodClosed,
     ValidationFailed,
-    VelocityExceeded,
     answering,
     required_id,
 )
@@ -81,14 +74,7 @@ TransferResult = Annotated[
     | AccountNotFound
     | NormalBalancesDiffer
     | EntriesUnbalanced
-    | LedgerNotFound
-    | AccountNotOpen
-    | LedgerArchived
-    | PeriodClosed
-    | EntryTooLarge
-    | InsufficientFunds
-    | CeilingExceeded
-    | VelocityExceeded
+    | NewEntriesRefused
     | IdempotencyConflict
     | ExternalIdTaken
     | Overloaded,

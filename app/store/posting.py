@@ -122,9 +122,10 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     reads = _reads([command for group in groups for command in group.commands])
     _, *found = await pipeline.run(BEGIN, *reads.values())
     book, now, velocity_limited, with_lots = _book(dict(zip(reads, found, strict=True)))
+    due: list[Group] = []
     if velocity_limited or with_lots:
         await _read_flagged(pipeline, book, velocity_limited, with_lots, now)
-    due = _due(book, with_lots, groups, now)
+        due = _due(book, with_lots, groups, now)
     decided = [*due, *groups]
     answers = [_decide(book, group, now) for group in decided]
     written = [
