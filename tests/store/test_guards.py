@@ -42,6 +42,11 @@ TABLES = (
     "account_totals",
     "credit_lots",
     "lot_movements",
+    "external_accounts",
+    "statement_imports",
+    "external_statements",
+    "statement_lines",
+    "statement_line_repeats",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -165,11 +170,12 @@ GUARDED = {
 }
 """Columns that stay as they were recorded."""
 
+CHANGING = ("velocity_limits", "import_profiles")
 GRANTED = {
-    ("ledgers_reader", "SELECT"): (*TABLES, "velocity_limits"),
-    ("ledgers_app", "SELECT"): (*TABLES, "velocity_limits"),
-    ("ledgers_app", "INSERT"): (*TABLES, "velocity_limits"),
-    ("ledgers_app", "DELETE"): ("velocity_limits",),
+    ("ledgers_reader", "SELECT"): (*TABLES, *CHANGING),
+    ("ledgers_app", "SELECT"): (*TABLES, *CHANGING),
+    ("ledgers_app", "INSERT"): (*TABLES, *CHANGING),
+    ("ledgers_app", "DELETE"): CHANGING,
     ("ledgers_app", "UPDATE"): (
         "velocity_limits",
         "accounts.available_floor",
@@ -197,6 +203,36 @@ GRANTED = {
         "credit_lots.refusal_message",
         "credit_lots.refused_at",
         "credit_lots.remaining",
+        *(
+            f"external_accounts.{column}"
+            for column in (
+                "identification",
+                "kind",
+                "last_line",
+                "last_statement",
+                "metadata",
+                "name",
+            )
+        ),
+        "import_profiles.definition",
+        "import_profiles.updated_at",
+        *(
+            f"statement_imports.{column}"
+            for column in (
+                "bytes_read",
+                "bytes_total",
+                "content_hash",
+                "failure_code",
+                "failure_column",
+                "failure_line",
+                "failure_message",
+                "finished_at",
+                "lines_known",
+                "lines_new",
+                "lines_read",
+                "status",
+            )
+        ),
         "ledgers.archived_at",
         "ledgers.closed_through",
         "ledgers.description",
