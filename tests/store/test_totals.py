@@ -110,8 +110,8 @@ class Desk:
                 await self.roll_up(book)
             elif kind == "post":
                 await self.post(book, amount, at)
-            elif kind == "hold":
-                holds.append(await self.post(book, amount, at, pending=True))
+            elif kind == "hold":  # more than the parts below use up
+                holds.append(await self.post(book, 1000 + amount, at, pending=True))
             elif kind == "void" and holds:
                 await self.writer.write(book.void(holds.pop(), f"void {next(NAMES)}"))
             elif kind == "settle" and holds:
