@@ -20,7 +20,7 @@ serve: .venv/serve
 	@$(BIN)/ledgers serve
 
 test: .venv/test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check
