@@ -1,4 +1,4 @@
-"""Reconciliation: the outside's record of an account beside ours, and every difference between them.
+"""Reconciliation: an outside record of an account beside ours, and all that does not agree.
 
 A reconciliation compares the lines of an external account with the posted entries of the account
 that it mirrors, over some days of one time zone. All its amounts are the account's: signed on the
@@ -182,6 +182,10 @@ class Tolerance:
     amount: int = 0
     basis_points: int = 0
 
+    @property
+    def makes_sense(self) -> bool:
+        return 0 <= self.amount <= MAX_AMOUNT and 0 <= self.basis_points <= BASIS
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -219,30 +223,47 @@ class Rule:
 
     def _fault(self) -> str | None:
         given = self.line_field is not None, self.entry_field is not None
-        if self.kind is RuleKind.REFERENCE and not self.by_reference:
-            return "A rule of the kind REFERENCE has a lineField and an entryField."
-        if self.kind in _BARE and any(given):
-            return f"A rule of the kind {self.kind.name} has neither lineField nor entryField."
-        if self.kind is RuleKind.ONE_LINE_TO_MANY_ENTRIES and given == (True, False):
-            return "To one line, entries are put together by an entryField."
-        if self.kind is RuleKind.MANY_LINES_TO_ONE_ENTRY:
-            if given == (False, True):
-                return "To one entry, lines are put together by a lineField."
-            if self.line_field is LineField.DESCRIPTION_WORD:
-                return "Lines cannot be put together by words of their descriptions."
-        if (self.entry_field is EntryField.METADATA) != bool(self.metadata_path):
-            return "A metadataPath belongs to the entryField METADATA, and only to it."
-        if len(self.metadata_path) > MAX_PATH:
-            return f"A metadataPath has at most {MAX_PATH} steps."
-        if not (0 <= self.days_before <= MAX_MARGIN and 0 <= self.days_after <= MAX_MARGIN):
-            return f"daysBefore and daysAfter are from 0 to {MAX_MARGIN}."
-        if not 0 <= self.minimum_score <= 1000:
-            return "minimumScore is from 0 to 1000."
-        if self.tolerance is not None and not (
-            0 <= self.tolerance.amount <= MAX_AMOUNT and 0 <= self.tolerance.basis_points <= BASIS
-        ):
-            return f"A tolerance has an amount from 0 on, and from 0 to {BASIS} basis points."
-        return None
+        grouped = self.kind is RuleKind.MANY_LINES_TO_ONE_ENTRY
+        faults = (
+            (
+                self.kind is RuleKind.REFERENCE and not self.by_reference,
+                "A rule of the kind REFERENCE has a lineField and an entryField.",
+            ),
+            (
+                self.kind in _BARE and any(given),
+                f"A rule of the kind {self.kind.name} has neither lineField nor entryField.",
+            ),
+            (
+                self.kind is RuleKind.ONE_LINE_TO_MANY_ENTRIES and given == (True, False),
+                "To one line, entries are put together by an entryField.",
+            ),
+            (
+                grouped and given == (False, True),
+                "To one entry, lines are put together by a lineField.",
+            ),
+            (
+                grouped and self.line_field is LineField.DESCRIPTION_WORD,
+                "Lines cannot be put together by words of their descriptions.",
+            ),
+            (
+                (self.entry_field is EntryField.METADATA) != bool(self.metadata_path),
+                "A metadataPath belongs to the entryField METADATA, and only to it.",
+            ),
+            (
+                len(self.metadata_path) > MAX_PATH,
+                f"A metadataPath has at most {MAX_PATH} steps.",
+            ),
+            (
+                not (0 <= self.days_before <= MAX_MARGIN and 0 <= self.days_after <= MAX_MARGIN),
+                f"daysBefore and daysAfter are from 0 to {MAX_MARGIN}.",
+            ),
+            (not 0 <= self.minimum_score <= 1000, "minimumScore is from 0 to 1000."),
+            (
+                self.tolerance is not None and not self.tolerance.makes_sense,
+                f"A tolerance has an amount from 0 on, and from 0 to {BASIS} basis points.",
+            ),
+        )
+        return next((message for is_broken, message in faults if is_broken), None)
 
     def to_json(self) -> dict[str, Any]:
         """The rule as it is stored; amounts are texts."""

@@ -148,8 +148,14 @@ _TABLES = """
     ) ON COMMIT DROP
 """
 
-# `kept` says which matches count: confirmed ones, wherever they are, and for discrepancies the
-# proposals of this reconciliation too.
+_DROP_TABLES = """
+    DROP TABLE IF EXISTS pg_temp.match_lines, pg_temp.match_entries, pg_temp.match_rejected,
+        pg_temp.match_left, pg_temp.match_right, pg_temp.match_candidates, pg_temp.match_new,
+        pg_temp.match_pairs, pg_temp.match_found
+"""
+
+# Confirmed matches take lines and entries, wherever they are; for discrepancies the proposals of
+# this reconciliation do so too.
 _LOAD_LINES = f"""
     INSERT INTO match_lines
     SELECT l.number, l.booked_on, {AMOUNT_OF_LINE}, l.amount * %(sign)s::int4,
@@ -278,7 +284,7 @@ def _right(rule: Rule, path: int) -> str:
     if rule.entry_field is EntryField.METADATA:
         key = f"e.keys[{path}]"
         if rule.by_reference:
-            source += f" JOIN (SELECT DISTINCT key FROM match_left) k ON k.key = {key}"
+            source += f" JOIN (SELECT DISTINCT key FROM match_left) k ON k.key = {key}"  # noqa: S608
     elif rule.entry_field is not None and rule.by_reference:
         source, key = _BY_TRANSACTION[rule.entry_field], "k.key"
     elif rule.entry_field is EntryField.EXTERNAL_ID:
@@ -547,7 +553,7 @@ REACH = f"""
     ), 0)
 """  # noqa: S608  all of it is ours
 
-_NAME_PAIRS = f"""
+_NAME_PAIRS = """
     CREATE TEMP TABLE match_named ON COMMIT DROP AS
     SELECT NULL::uuid AS match_id, *, NULL::numeric AS reach FROM match_pairs LIMIT 0;
 """
@@ -618,7 +624,7 @@ _FIND_IN_MATCHES = f"""
     FROM reconciliation_matches m
     CROSS JOIN LATERAL (VALUES
         (CASE WHEN m.foreign_currency THEN 'currency_mismatch' ELSE 'amount_mismatch' END,
-            m.difference, m.difference <> 0 OR m.foreign_currency),
+            m.difference, m.difference <> 0),
         ('date_mismatch', 0, m.late)
     ) AS v (kind, amount, holds)
     CROSS JOIN LATERAL (
@@ -716,8 +722,8 @@ def _claim(rule: Rule, path: int) -> str:
 
 _FIND_FAULT = f"""
     INSERT INTO match_found (discrepancy_id, kind, day, amount, external_statement_id)
-    VALUES ({_discrepancy_id("'balance_mismatch'", "%(cause)s::text", "%(statement)s::uuid", "%(amount)s::numeric")},
-        'balance_mismatch', %(through)s, %(amount)s, %(statement)s)
+    VALUES ({_discrepancy_id("'balance_mismatch'", "%(cause)s::text", "%(of)s::uuid", "%(amount)s::numeric")},
+        'balance_mismatch', %(through)s, %(amount)s, %(of)s)
 """  # noqa: S608, E501  all of it is ours
 
 _DROP_VANISHED = """
@@ -794,7 +800,7 @@ _BEFORE = """
         AND r.statement_balance IS NOT NULL
     ORDER BY r.closed_at DESC, r.reconciliation_id LIMIT 1
 """
-_CROSSING = f"""
+_CROSSING = """
     SELECT count(*) FROM reconciliation_matches m
     WHERE m.organization_id = %(organization)s AND m.ledger_id = %(ledger)s AND NOT m.whole
         AND (m.reconciliation_id = %(reconciliation)s OR m.status = 'confirmed')
@@ -849,7 +855,7 @@ class Work:
     # ---- matching ----
 
     async def _load(self, *, proposals: bool) -> None:
-        for statement in _TABLES.split(";"):
+        for statement in (_DROP_TABLES, *_TABLES.split(";")):
             await self._do(statement)
         await self._do(_LOAD_LINES, proposals=proposals)
         await self._do(_load_entries(len(self._paths)), proposals=proposals)
@@ -1066,12 +1072,12 @@ class Work:
         faults = faults_of(self._statements, subject.from_date, subject.through_date)
         for fault in faults:
             await self._do(
-                _FIND_FAULT, cause=fault.cause, statement=fault.statement_id, amount=fault.amount
+                _FIND_FAULT, cause=fault.cause, of=fault.statement_id, amount=fault.amount
             )
         rest = sums.unstated - sum(fault.amount for fault in faults)
         for cause, amount in (("before", sums.opening_fault), ("rest", rest)):
             if amount and sums.closing is not None:
-                await self._do(_FIND_FAULT, cause=cause, statement=None, amount=amount)
+                await self._do(_FIND_FAULT, cause=cause, of=None, amount=amount)
 
     async def _write_state(self, sums: Sums) -> None:
         ((_, _, confirmed, proposed),) = await self._rows(_OF_MATCHES)

@@ -1231,9 +1231,10 @@ class ReconciliationRun(SQLModel, table=True):
 
 
 class ReconciliationMatch(SQLModel, table=True):
-    """Lines and entries that stand for the same; its id is a digest of which they are.
+    """Lines and entries that stand for the same; its id is a digest of which they were at first.
 
-    A proposal goes when a run no longer makes it. All of a closed reconciliation stays.
+    An adjusting entry may join it later. A proposal goes when a run no longer makes it. All that a
+    closed reconciliation has stays.
     """
 
     __tablename__: ClassVar[str] = "reconciliation_matches"

@@ -70,7 +70,7 @@ GRANTS = [
         " appeared, vanished) ON reconciliation_runs TO ledgers_app"
     ),
     (
-        "GRANT UPDATE (status, reason, api_key_id, decided_at), DELETE"
+        "GRANT UPDATE (status, difference, reach, whole, reason, api_key_id, decided_at), DELETE"
         " ON reconciliation_matches TO ledgers_app"
     ),
     "GRANT UPDATE (confirmed), DELETE ON reconciliation_match_lines TO ledgers_app",
