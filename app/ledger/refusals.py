@@ -107,6 +107,15 @@ class AccountNotFound(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class ExternalAccountNotFound(Refusal):
+    """No external account of that id is visible to this API key."""
+
+    code = "EXTERNAL_ACCOUNT_NOT_FOUND"
+    message: str = "No external account with this id is visible to the API key."
+    path: Path = ("input", "externalAccountId")
+
+
+@dataclass(eq=False, kw_only=True)
 class IdempotencyConflict(Refusal):
     """The key was used in this ledger for a command with another content."""
 
@@ -353,6 +362,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     Overloaded,
     LedgerNotFound,
     TransactionNotFound,
+    ExternalAccountNotFound,
     IdempotencyConflict,
     LedgerArchived,
     PendingTransactionsRemain,
