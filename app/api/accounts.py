@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from app.api.entries import Entry
     from app.api.ledgers import Ledger
     from app.api.lots import CreditLot
+    from app.api.outside import ExternalAccount
     from app.api.transactions import Transaction
 
 MAX_POINTS = 400
@@ -161,6 +162,23 @@ class Account(Node):
             after=after,
             last=last,
             before=before,
+        )
+
+    @strawberry.field(description="The external accounts that tell of it, as they were made.")
+    @reads("account_id")
+    def external_accounts(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[Annotated["ExternalAccount", strawberry.lazy("app.api.outside")]]:
+        from app.api.outside import ExternalAccount
+
+        return connect(
+            info.context,
+            rows.external_accounts_of_account,
+            self.row.account_id,
+            ExternalAccount.of,
+            order="created_at",
+            first=first,
+            after=after,
         )
 
     @strawberry.field(description="Its credit lots, those that expire first at the beginning.")

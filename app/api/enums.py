@@ -204,6 +204,54 @@ class VelocityPeriod(Enum):
     MONTH = value("month", description="A calendar month.")
 
 
+@strawberry.enum(description="Whose books an external account is in.")
+class ExternalAccountKind(Enum):
+    BANK = value("bank", description="A bank's.")
+    ACQUIRER = value("acquirer", description="Those of who collects card payments for us.")
+    PARTNER = value("partner", description="A business partner's.")
+    OTHER = value("other", description="Somebody else's.")
+
+
+@strawberry.enum(description="What a statement comes as.")
+class StatementFormat(Enum):
+    CSV = value("csv", description="Text in cells, read by an import profile.")
+    CAMT_053 = value("camt.053", description="ISO 20022 BankToCustomerStatement.")
+    CAMT_054 = value("camt.054", description="ISO 20022 BankToCustomerDebitCreditNotification.")
+    MT940 = value("mt940", description="SWIFT's customer statement message.")
+    OFX = value("ofx", description="Open Financial Exchange, 1.x or 2.x.")
+    ROWS = value("rows", description="Rows of the mutation importStatement.")
+
+
+@strawberry.enum(description="How far an import has come.")
+class ImportStatus(Enum):
+    IMPORTING = value("importing", description="It is being read; nothing is stored yet.")
+    COMPLETED = value("completed", description="All of it is stored.")
+    RECOGNISED = value(
+        "recognised", description="The same was stored before, by `original`; nothing is new."
+    )
+    FAILED = value("failed", description="Nothing of it is stored; `failure` says why.")
+
+
+@strawberry.enum(description="Why a file was not imported.")
+class ImportFailureCode(Enum):
+    MALFORMED = value("malformed", description="It is not what its format wants.")
+    OTHER_ACCOUNT = value(
+        "other_account", description="It is of another account than the `identification` says."
+    )
+    TOO_LARGE = value("too_large", description="It is larger than such a file may be.")
+    INTERRUPTED = value(
+        "interrupted", description="It did not come to its end, or the server did; send it again."
+    )
+    REFUSED = value("refused", description="The external account takes no statements any more.")
+    FAULT = value("fault", description="A fault of the server's; try again later.")
+
+
+@strawberry.enum(description="What the lines of an external account can be ordered by.")
+class StatementLineOrderField(Enum):
+    NUMBER = value("number", description="As they came in.")
+    BOOKED_ON = value("booked_on", description="The day of booking; then as they came in.")
+
+
 @strawberry.enum(
     description="Why a mutation was refused. Of several reasons the first of this list is named."
 )
@@ -219,6 +267,10 @@ class ErrorCode(Enum):
     )
     TRANSACTION_NOT_FOUND = value(
         "TRANSACTION_NOT_FOUND", description="No such transaction is visible to the API key."
+    )
+    EXTERNAL_ACCOUNT_NOT_FOUND = value(
+        "EXTERNAL_ACCOUNT_NOT_FOUND",
+        description="No such external account is visible to the API key.",
     )
     IDEMPOTENCY_CONFLICT = value(
         "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."

@@ -74,6 +74,11 @@ class AccountNotFound(UserError):
     pass
 
 
+@strawberry.type(description="No external account with this id is visible to the API key.")
+class ExternalAccountNotFound(UserError):
+    pass
+
+
 @strawberry.type(
     description="The accounts grow on different sides, so no transfer goes from one to the other."
 )

@@ -5,6 +5,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from app.api.account_mutations import AccountMutations
 from app.api.ledger_mutations import LedgerMutations
+from app.api.outside_mutations import OutsideMutations
 from app.api.queries import Query
 from app.api.scalars import SCALARS
 from app.api.template_mutations import TemplateMutations
@@ -26,6 +27,7 @@ class Mutation(
     TransactionMutations,
     TransferMutations,
     TemplateMutations,
+    OutsideMutations,
 ):
     pass
 

@@ -873,6 +873,11 @@ class StatementImport(SQLModel, table=True):
             ],
             name="statement_imports_external_account",
         ),
+        ForeignKeyConstraint(
+            ["organization_id", "original_import_id"],
+            ["statement_imports.organization_id", "statement_imports.import_id"],
+            name="statement_imports_original",
+        ),
         # An external account's, in the order in which they came. The condition holds for all (see
         # accounts_name).
         Index(
@@ -881,6 +886,13 @@ class StatementImport(SQLModel, table=True):
             "external_account_id",
             "import_id",
             postgresql_where=text("lines_read >= 0"),
+        ),
+        # Those under way, of which some may belong to a server that is no more.
+        Index(
+            "statement_imports_importing",
+            "organization_id",
+            "import_id",
+            postgresql_where=text("status = 'importing'"),
         ),
         # A file that was stored is recognised by this.
         Index(
@@ -898,7 +910,12 @@ class StatementImport(SQLModel, table=True):
             "least(bytes_read, lines_read, lines_new, lines_known) >= 0", name="counts"
         ),
         CheckConstraint("(finished_at IS NULL) = (status = 'importing')", name="finished"),
-        CheckConstraint("status <> 'completed' OR content_hash IS NOT NULL", name="hashed"),
+        CheckConstraint(
+            "status NOT IN ('completed', 'recognised') OR content_hash IS NOT NULL", name="hashed"
+        ),
+        CheckConstraint(
+            "(original_import_id IS NULL) = (status <> 'recognised')", name="recognised"
+        ),
         CheckConstraint(
             "num_nulls(failure_code, failure_message)"
             " = CASE status WHEN 'failed' THEN 0 ELSE 2 END",
@@ -916,6 +933,7 @@ class StatementImport(SQLModel, table=True):
     source_name: str | None = Field(sa_type=Text)  # what the sender calls the file
     definition: dict[str, Any] | None = Field(sa_type=JSONB)  # the profile that a CSV was read by
     content_hash: bytes | None = Field(sa_type=LargeBinary)  # SHA-256 of the file
+    original_import_id: UUID | None = Field(sa_type=Uuid)  # the one that stored the same before
     status: str = Field(sa_type=Text)
     bytes_total: int | None = Field(sa_type=BigInteger)  # where the sender told
     bytes_read: int = Field(sa_type=BigInteger)
