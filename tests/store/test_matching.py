@@ -107,7 +107,7 @@ async def test_amounts_near_in_time_are_proposed(desk: Desk) -> None:
     await march.run()
     assert await march.matches() == [
         ("date", "proposed", 500, [1], [2]),
-        ("date", "proposed", 580, [2], [1]),
+        ("date", "proposed", 590, [2], [3]),
         ("date", "proposed", 590, [3], [4]),
     ]
 
