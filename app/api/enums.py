@@ -400,49 +400,68 @@ class LineState(Enum):
     UNMATCHED = value("unmatched", description="No match has it.")
 
 
-_DISCREPANCIES = {
-    "MISSING_IN_LEDGER": "A line that no entry stands for.",
-    "MISSING_IN_STATEMENT": "An entry that no line stands for.",
-    "AMOUNT_MISMATCH": "The lines of a match are more or less than its entries.",
-    "DATE_MISMATCH": "A match by reference whose days are farther apart than its rule says.",
-    "DUPLICATE_LINE": "A line that says again what a line said before, or one that is matched.",
-    "DUPLICATE_ENTRY": "An entry of a reference whose line another entry is matched with.",
-    "CURRENCY_MISMATCH": "A line in another currency than the account; it counts as nothing.",
-    "BALANCE_MISMATCH": (
-        "Balances that lines and entries do not explain: opening balance and lines do not come to"
-        " the closing balance, or a statement does not begin where the one before it ended, or the"
-        " days began with a difference."
-    ),
-}
-DiscrepancyKind = strawberry.enum(
-    Enum(
-        "DiscrepancyKind",
-        {name: value(name.lower(), description=text) for name, text in _DISCREPANCIES.items()},
-    ),
-    description="What does not agree.",
-)
-BridgeItemKind = strawberry.enum(
-    Enum(
-        "BridgeItemKind",
-        {
-            "BROUGHT_FORWARD": value(
-                "brought_forward",
-                description=(
-                    "What the closed reconciliation of the days before ended with, less what has"
-                    " been matched since."
-                ),
-            ),
-            "TIMING_DIFFERENCE": value(
-                "timing_difference",
-                description="Of matches of which one side is in the days and the other is not.",
-            ),
-            **{
-                name: value(name.lower(), description=text) for name, text in _DISCREPANCIES.items()
-            },
-        },
-    ),
-    description="What a step of the bridge is: a kind of discrepancies, or none.",
-)
+@strawberry.enum(description="What does not agree.")
+class DiscrepancyKind(Enum):
+    MISSING_IN_LEDGER = value("missing_in_ledger", description="A line that no entry stands for.")
+    MISSING_IN_STATEMENT = value(
+        "missing_in_statement", description="An entry that no line stands for."
+    )
+    AMOUNT_MISMATCH = value(
+        "amount_mismatch", description="The lines of a match are more or less than its entries."
+    )
+    DATE_MISMATCH = value(
+        "date_mismatch",
+        description="A match by reference of days farther apart than its rule says.",
+    )
+    DUPLICATE_LINE = value(
+        "duplicate_line", description="A line that says again what another one says."
+    )
+    DUPLICATE_ENTRY = value(
+        "duplicate_entry", description="An entry whose line another entry is matched with."
+    )
+    CURRENCY_MISMATCH = value(
+        "currency_mismatch",
+        description="A line in another currency than the account; it counts as nothing.",
+    )
+    BALANCE_MISMATCH = value(
+        "balance_mismatch", description="Balances as stated that lines and entries do not explain."
+    )
+
+
+@strawberry.enum(description="What a step of the bridge is: a kind of discrepancies, or none.")
+class BridgeItemKind(Enum):
+    BROUGHT_FORWARD = value(
+        "brought_forward",
+        description="What the closed reconciliation before ended with, unless matched since.",
+    )
+    TIMING_DIFFERENCE = value(
+        "timing_difference",
+        description="Matches with one side in the days and the other before or after.",
+    )
+    MISSING_IN_LEDGER = value("missing_in_ledger", description="A line that no entry stands for.")
+    MISSING_IN_STATEMENT = value(
+        "missing_in_statement", description="An entry that no line stands for."
+    )
+    AMOUNT_MISMATCH = value(
+        "amount_mismatch", description="The lines of a match are more or less than its entries."
+    )
+    DATE_MISMATCH = value(
+        "date_mismatch",
+        description="A match by reference of days farther apart than its rule says.",
+    )
+    DUPLICATE_LINE = value(
+        "duplicate_line", description="A line that says again what another one says."
+    )
+    DUPLICATE_ENTRY = value(
+        "duplicate_entry", description="An entry whose line another entry is matched with."
+    )
+    CURRENCY_MISMATCH = value(
+        "currency_mismatch",
+        description="A line in another currency than the account; it counts as nothing.",
+    )
+    BALANCE_MISMATCH = value(
+        "balance_mismatch", description="Balances as stated that lines and entries do not explain."
+    )
 
 
 @strawberry.enum(description="Where a discrepancy stands.")

@@ -25,10 +25,11 @@ from app.api.scalars import JSON, Amount, Date, DateTime, Sequence
 from app.ledger import refusals
 from app.ledger.amounts import decimal_text
 from app.ledger.outside import difference
-from app.store import rows
+from app.store import reconciliation_rows, rows
 
 if TYPE_CHECKING:
     from app.api.accounts import Account
+    from app.api.reconciliations import Reconciliation, ReconciliationMatch
 
 _KIND = by_word(ExternalAccountKind)
 _FORMAT = by_word(StatementFormat)
@@ -147,6 +148,30 @@ class ExternalAccount(Node):
             order=order.field.value,
             descending=order.direction is OrderDirection.DESC,
             conditions=filter.conditions() if filter else (),
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
+
+    @strawberry.field(description="Its reconciliations, in order of creation.")
+    @reads("external_account_id")
+    def reconciliations(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Reconciliation", strawberry.lazy("app.api.reconciliations")]]:
+        from app.api.reconciliations import Reconciliation
+
+        return connect(
+            info.context,
+            reconciliation_rows.reconciliations_of_external_account,
+            self.row.external_account_id,
+            Reconciliation.of,
+            order="created_at",
             first=first,
             after=after,
             last=last,
@@ -343,6 +368,20 @@ class StatementLine(Node):
     @classmethod
     def of(cls, row: rows.StatementLineRow) -> "StatementLine":
         return cls(row=row)
+
+    @strawberry.field(description="The matches that have it, proposed ones too.")
+    @reads("external_account_id", "number")
+    def matches(
+        self, info: Info
+    ) -> list[Annotated["ReconciliationMatch", strawberry.lazy("app.api.reconciliations")]]:
+        from app.api.reconciliations import ReconciliationMatch
+
+        return info.context.load.all(
+            reconciliation_rows.matches_by_line,
+            self.row.external_account_id,
+            self.row.number,
+            build=ReconciliationMatch.of,
+        )
 
     @strawberry.field(description="The statement that was the first to have it.")
     @reads("external_statement_id")

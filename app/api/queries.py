@@ -16,6 +16,7 @@ from app.api.errors import Code, CodedError
 from app.api.filters import LedgerFilter
 from app.api.ids import (
     ACCOUNT,
+    DISCREPANCY,
     ENTRY,
     EXTERNAL_ACCOUNT,
     EXTERNAL_STATEMENT,
@@ -23,6 +24,9 @@ from app.api.ids import (
     LEDGER,
     LINE,
     LOT,
+    MATCH,
+    RECONCILIATION,
+    RUN,
     TEMPLATE,
     TRANSACTION,
     decode,
@@ -32,10 +36,16 @@ from app.api.ledgers import Ledger
 from app.api.lots import CreditLot
 from app.api.nodes import Node
 from app.api.outside import ExternalAccount, ExternalStatement, StatementImport, StatementLine
+from app.api.reconciliations import (
+    Discrepancy,
+    Reconciliation,
+    ReconciliationMatch,
+    ReconciliationRun,
+)
 from app.api.scalars import DateTime
 from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
-from app.store import identity, rows
+from app.store import identity, reconciliation_rows, rows
 from app.store.reading import Lookup
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
@@ -200,6 +210,11 @@ class Query:
         uuid = decode_as(IMPORT, id)
         return _find(info, rows.imports_by_id, uuid, build=StatementImport.of)
 
+    @strawberry.field(description="A reconciliation by its id; null if this key sees none.")
+    def reconciliation(self, info: Info, id: Id) -> Reconciliation | None:
+        uuid = decode_as(RECONCILIATION, id)
+        return _find(info, reconciliation_rows.reconciliations_by_id, uuid, build=Reconciliation.of)
+
 
 def _find(
     info: Info, lookup: Lookup[Any], uuid: UUID | None, *rest: str, build: Callable[[Any], Any]
@@ -219,6 +234,10 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     IMPORT: (rows.imports_by_id, StatementImport.of),
     EXTERNAL_STATEMENT: (rows.statements_by_id, ExternalStatement.of),
     LINE: (rows.statement_lines_by_id, StatementLine.of),
+    RECONCILIATION: (reconciliation_rows.reconciliations_by_id, Reconciliation.of),
+    RUN: (reconciliation_rows.runs_by_id, ReconciliationRun.of),
+    MATCH: (reconciliation_rows.matches_by_id, ReconciliationMatch.of),
+    DISCREPANCY: (reconciliation_rows.discrepancies_by_id, Discrepancy.of),
 }
 
 

@@ -575,7 +575,7 @@ _STALE = f"""
         )
 """  # noqa: S608  all of it is ours
 DELETE_MATCHES = tuple(
-    f"DELETE FROM {table} WHERE organization_id = %(organization)s"
+    f"DELETE FROM {table} WHERE organization_id = %(organization)s"  # noqa: S608  all of it is ours
     " AND match_id = ANY(%(matches)s::uuid[])"
     for table in (
         "reconciliation_match_lines",
@@ -595,6 +595,7 @@ _KEEP_NEW = f"""
     ON CONFLICT DO NOTHING
     RETURNING match_id, status
 """  # noqa: S608  all of it is ours
+_NOTE_NEW = f"WITH kept AS ({_KEEP_NEW}) INSERT INTO match_kept SELECT * FROM kept"  # noqa: S608
 _KEEP_LINES = f"""
     INSERT INTO reconciliation_match_lines (organization_id, match_id, external_account_id, number,
         reconciliation_id, confirmed)
@@ -968,7 +969,7 @@ class Work:
         if stale:
             await delete_matches(self._connection, self.subject, stale)
         await self._do("CREATE TEMP TABLE match_kept (match_id uuid, status text) ON COMMIT DROP")
-        await self._do(f"WITH kept AS ({_KEEP_NEW}) INSERT INTO match_kept SELECT * FROM kept")
+        await self._do(_NOTE_NEW)
         await self._analyze("match_kept")
         await self._do(_KEEP_LINES)
         await self._do(_KEEP_ENTRIES)

@@ -767,7 +767,6 @@ class Runner:
 
     database: Database
     poll_seconds: float
-    _told: asyncio.Event = field(default_factory=asyncio.Event)
     _pause: float = field(init=False)
     _task: asyncio.Task[None] | None = None
 
@@ -784,10 +783,6 @@ class Runner:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    def hint(self) -> None:
-        """Say that a run was asked for in this process."""
-        self._told.set()
-
     async def _run(self) -> None:
         while True:
             try:
@@ -800,18 +795,13 @@ class Runner:
     async def _work(self) -> None:
         """Stand by until the lock is ours, then work, until something goes wrong."""
         async with await self.database.connect(patience=RUN_SECONDS) as connection:
-            while not (await _rows(connection, _TAKE_LOCK, {}))[0][0]:
-                await self._wait()
+            while not (await _rows(connection, _TAKE_LOCK, {}))[0][0]:  # noqa: ASYNC110  it is elsewhere
+                await asyncio.sleep(self.poll_seconds)
             while True:
                 for run in await _rows(connection, _UNFINISHED, {}):
                     await run_one(connection, *run)
                 self._pause = self.poll_seconds
-                await self._wait()
-
-    async def _wait(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._told.wait(), self.poll_seconds)
-        self._told.clear()
+                await asyncio.sleep(self.poll_seconds)
 
 
 async def run_one(

@@ -14,7 +14,7 @@ from app.ledger.accounts import Mode, Scope
 from app.ledger.administration import CreateAccount, CreateLedger
 from app.ledger.balances import Direction
 from app.ledger.commands import EntryDraft, PostTransaction
-from app.ledger.reconciliation import CreateReconciliation, Rule
+from app.ledger.reconciliation import DEFAULT_RULES, CreateReconciliation, Rule
 from app.store import administration, identity, reconciling
 from app.store.database import Connection, Database
 from app.store.matching import Found
@@ -180,7 +180,7 @@ class Desk:
         return statement_id
 
     async def open(
-        self, *rules: Rule, days: tuple[int, int] = (1, 31), **more: Any
+        self, *rules: Rule, days: tuple[int, int] = (1, 31), margin_days: int = 30
     ) -> "Reconciling":
         """Open a reconciliation of these days of March."""
         command = CreateReconciliation(
@@ -191,8 +191,8 @@ class Desk:
             from_date=day(days[0]),
             through_date=day(days[1]),
             api_key_id=self.author.api_key_id,
-            **({"rules": rules} if rules else {}),
-            **more,
+            margin_days=margin_days,
+            rules=rules or DEFAULT_RULES,
         )
         command.check()
         async with self.database.writing() as connection:
@@ -236,7 +236,7 @@ class Reconciling:
             FROM reconciliation_matches m WHERE reconciliation_id = %(r)s ORDER BY 4, 5
             """
         )
-        return [tuple(row) for row in found]  # type: ignore[misc]
+        return [tuple(row) for row in found]
 
     async def discrepancies(self) -> list[tuple[str, int, int | None, int | None]]:
         """Kind, amount, line and entry of each discrepancy that is not resolved."""
@@ -244,7 +244,7 @@ class Reconciling:
             "SELECT kind, amount, line_number, entry_sequence FROM reconciliation_discrepancies"
             " WHERE reconciliation_id = %(r)s AND status <> 'resolved' ORDER BY 1, 3, 4, 2"
         )
-        return [tuple(row) for row in found]  # type: ignore[misc]
+        return [tuple(row) for row in found]
 
     async def bridge(self) -> tuple[int, int | None, dict[str, int], int | None]:
         """Both balances, the items, and what they leave."""
@@ -266,7 +266,9 @@ class Reconciling:
             "reconciliation_rejections",
         )
         kept: list[Any] = [
-            await self.rows(f"SELECT t::text FROM {table} t WHERE reconciliation_id = %(r)s ORDER BY 1")
+            await self.rows(
+                f"SELECT t::text FROM {table} t WHERE reconciliation_id = %(r)s ORDER BY 1"
+            )
             for table in tables
         ]
         kept.append(

@@ -1,4 +1,4 @@
-"""What a run makes of lines and entries: matches, discrepancies, and a bridge that ends in nothing."""
+"""What a run makes of lines and entries: matches, discrepancies, a bridge that ends in nothing."""
 
 from collections.abc import AsyncIterator
 
