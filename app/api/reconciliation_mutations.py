@@ -355,6 +355,7 @@ ResolveDiscrepancyResult = Annotated[
     | DiscrepancyNotFound
     | DiscrepancyStanding
     | ReconciliationClosed
+    | AlreadyMatched
     | AccountNotFound
     | EntriesUnbalanced
     | NewEntriesRefused

@@ -13,6 +13,10 @@ number of joins, however many are equal: nothing is quadratic in a thousand paym
 Where a closer look is needed (at amounts within a tolerance, at texts, after a rejection), each row
 of the left gets a few candidates, and in each round those pairs are taken in which either is the
 other's best.
+
+A young table has no statistics, and then the planner takes any join for a small one (seen: minutes
+for ten thousand lines). So the temporary tables are analyzed, and what they look up in others
+stands in a LATERAL with OFFSET 0, which stays as it is written: by full key, row by row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -116,8 +120,8 @@ POSTED = "e.amount > 0 AND e.effect IN ('post', 'settle')"
 _TABLES = """
     CREATE TEMP TABLE match_lines (
         number int8 NOT NULL, day date NOT NULL, amount numeric NOT NULL, stated numeric NOT NULL,
-        plain bool NOT NULL, inside bool NOT NULL, free bool NOT NULL, reference text,
-        end_to_end_id text, counterparty text, description text
+        plain bool NOT NULL, inside bool NOT NULL, free bool NOT NULL, proposed bool NOT NULL,
+        reference text, end_to_end_id text, counterparty text, description text
     ) ON COMMIT DROP;
     CREATE TEMP TABLE match_entries (
         sequence int8 NOT NULL, transaction_sequence int8 NOT NULL, event int4 NOT NULL,
@@ -151,7 +155,8 @@ _TABLES = """
 _DROP_TABLES = """
     DROP TABLE IF EXISTS pg_temp.match_lines, pg_temp.match_entries, pg_temp.match_rejected,
         pg_temp.match_left, pg_temp.match_right, pg_temp.match_candidates, pg_temp.match_new,
-        pg_temp.match_pairs, pg_temp.match_found
+        pg_temp.match_pairs, pg_temp.match_found,
+        pg_temp.match_old
 """
 
 # Confirmed matches take lines and entries, wherever they are; for discrepancies the proposals of
@@ -160,13 +165,16 @@ _LOAD_LINES = f"""
     INSERT INTO match_lines
     SELECT l.number, l.booked_on, {AMOUNT_OF_LINE}, l.amount * %(sign)s::int4,
         l.currency = %(currency)s, l.booked_on BETWEEN %(from)s AND %(through)s,
-        m.number IS NULL, l.reference, l.end_to_end_id, l.counterparty, l.description
+        m.confirmed IS NULL, m.confirmed IS FALSE, l.reference, l.end_to_end_id, l.counterparty,
+        l.description
     FROM statement_lines l
-    LEFT JOIN (
-        SELECT DISTINCT m.number FROM reconciliation_match_lines m
+    LEFT JOIN LATERAL (
+        SELECT m.confirmed FROM reconciliation_match_lines m
         WHERE m.organization_id = %(organization)s AND m.external_account_id = %(external)s
+            AND m.number = l.number
             AND (m.confirmed OR %(proposals)s AND m.reconciliation_id = %(reconciliation)s)
-    ) m ON m.number = l.number
+        ORDER BY m.confirmed DESC LIMIT 1
+    ) m ON true
     WHERE l.organization_id = %(organization)s AND l.external_account_id = %(external)s
         AND l.number > 0
         AND l.booked_on BETWEEN %(from)s::date - %(margin)s::int4
@@ -179,27 +187,45 @@ def _load_entries(paths: int) -> str:
         f"coalesce(e.metadata #>> %(path{n})s::text[], t.metadata #>> %(path{n})s::text[])"
         for n in range(paths)
     )
-    join = "JOIN transactions t ON t.organization_id = e.organization_id AND t.ledger_id ="
-    join = f"{join} e.ledger_id AND t.sequence = e.transaction_sequence" if paths else ""
+    labels = f"CROSS JOIN LATERAL ({_TRANSACTION}) t" if paths else ""
     return f"""
         INSERT INTO match_entries
         SELECT e.sequence, e.transaction_sequence, e.event,
             (e.effective_at AT TIME ZONE %(zone)s)::date, {AMOUNT_OF_ENTRY},
             e.effective_at >= %(starts_at)s AND e.effective_at < %(ends_at)s,
             ARRAY[{keys}]::text[]
-        FROM entries e {join}
+        FROM entries e
+        LEFT JOIN LATERAL (
+            SELECT m.confirmed FROM reconciliation_match_entries m
+            WHERE m.organization_id = %(organization)s AND m.account_id = %(account)s
+                AND m.sequence = e.sequence
+                AND (m.confirmed OR %(proposals)s AND m.reconciliation_id = %(reconciliation)s)
+            LIMIT 1
+        ) m ON true
+        {labels}
         WHERE e.organization_id = %(organization)s AND e.account_id = %(account)s AND {POSTED}
-            AND e.sequence <= %(version)s
+            AND e.sequence + 0 <= %(version)s
             AND e.effective_at >= %(starts_at)s - make_interval(days => %(margin)s::int4)
             AND e.effective_at < %(ends_at)s + make_interval(days => %(margin)s::int4)
-            AND NOT EXISTS (
-                SELECT FROM reconciliation_match_entries m
-                WHERE m.organization_id = %(organization)s AND m.account_id = %(account)s
-                    AND m.sequence = e.sequence
-                    AND (m.confirmed OR %(proposals)s AND m.reconciliation_id = %(reconciliation)s)
-            )
+            AND m.confirmed IS NULL
     """  # noqa: S608  all of it is ours
 
+
+_TRANSACTION = """
+    SELECT t.sequence, t.description, t.external_id, t.metadata, t.reverses_sequence
+    FROM transactions t
+    WHERE t.organization_id = %(organization)s AND t.ledger_id = %(ledger)s
+        AND t.sequence = e.transaction_sequence
+    OFFSET 0
+"""
+"""That of an entry `e`."""
+_EVENT = """
+    SELECT v.idempotency_key FROM transaction_events v
+    WHERE v.organization_id = %(organization)s AND v.ledger_id = %(ledger)s
+        AND v.transaction_sequence = e.transaction_sequence AND v.number = e.event
+    OFFSET 0
+"""
+"""The same of its event."""
 
 _LOAD_REJECTED = """
     INSERT INTO match_rejected
@@ -263,14 +289,22 @@ def _left(rule: Rule) -> str:
 _BY_TRANSACTION = {
     EntryField.EXTERNAL_ID: """
         (SELECT DISTINCT key FROM match_left) k
-        JOIN transactions t ON t.organization_id = %(organization)s AND t.external_id = k.key
-            AND t.ledger_id = %(ledger)s
+        CROSS JOIN LATERAL (
+            SELECT t.sequence FROM transactions t
+            WHERE t.organization_id = %(organization)s AND t.external_id = k.key
+                AND t.ledger_id = %(ledger)s
+            OFFSET 0
+        ) t
         JOIN match_entries e ON e.transaction_sequence = t.sequence
     """,
     EntryField.IDEMPOTENCY_KEY: """
         (SELECT DISTINCT key FROM match_left) k
-        JOIN transaction_events v ON v.organization_id = %(organization)s
-            AND v.idempotency_key = k.key AND v.ledger_id = %(ledger)s
+        CROSS JOIN LATERAL (
+            SELECT v.transaction_sequence, v.number FROM transaction_events v
+            WHERE v.organization_id = %(organization)s AND v.idempotency_key = k.key
+                AND v.ledger_id = %(ledger)s
+            OFFSET 0
+        ) v
         JOIN match_entries e ON e.transaction_sequence = v.transaction_sequence
             AND e.event = v.number
     """,
@@ -288,17 +322,10 @@ def _right(rule: Rule, path: int) -> str:
     elif rule.entry_field is not None and rule.by_reference:
         source, key = _BY_TRANSACTION[rule.entry_field], "k.key"
     elif rule.entry_field is EntryField.EXTERNAL_ID:
-        source += (
-            " JOIN transactions t ON t.organization_id = %(organization)s"
-            " AND t.ledger_id = %(ledger)s AND t.sequence = e.transaction_sequence"
-        )
+        source += f" CROSS JOIN LATERAL ({_TRANSACTION}) t"
         key = "t.external_id"
     elif rule.entry_field is EntryField.IDEMPOTENCY_KEY:
-        source += (
-            " JOIN transaction_events v ON v.organization_id = %(organization)s"
-            " AND v.ledger_id = %(ledger)s AND v.transaction_sequence = e.transaction_sequence"
-            " AND v.number = e.event"
-        )
+        source += f" CROSS JOIN LATERAL ({_EVENT}) v"
         key = "v.idempotency_key"
     elif many:
         key = "e.day::text"
@@ -449,8 +476,7 @@ _SCORE_TEXTS = f"""
         SELECT c.right_id, {_WORDS.format("concat_ws(' ', t.description, t.external_id)")} AS words
         FROM (SELECT DISTINCT right_id FROM match_candidates) c
         JOIN match_entries e ON e.sequence = c.right_id
-        JOIN transactions t ON t.organization_id = %(organization)s AND t.ledger_id = %(ledger)s
-            AND t.sequence = e.transaction_sequence
+        CROSS JOIN LATERAL ({_TRANSACTION}) t
     ), scored AS (
         SELECT c.left_id, c.right_id, 1000 * cardinality(array(
             SELECT unnest(l.words) INTERSECT SELECT unnest(r.words)
@@ -489,8 +515,7 @@ _PAIR_REVERSED = f"""
             bool_or(e.inside) AS inside, bool_and(e.inside) AS whole,
             max(e.day) - min(e.day) AS days
         FROM match_entries e
-        JOIN transactions t ON t.organization_id = %(organization)s AND t.ledger_id = %(ledger)s
-            AND t.sequence = e.transaction_sequence
+        CROSS JOIN LATERAL ({_TRANSACTION}) t
         GROUP BY coalesce(t.reverses_sequence, t.sequence)
         HAVING sum(e.amount) = 0 AND bool_or(t.reverses_sequence IS NOT NULL)
             AND bool_or(t.reverses_sequence IS NULL)
@@ -515,13 +540,14 @@ _TAKE = """
         l.plain, l.whole AND r.whole
     FROM match_new n JOIN match_left l ON l.id = n.left_id JOIN match_right r ON r.id = n.right_id
 """
-_TAKE_LINES = """
-    UPDATE match_lines l SET free = false
+_TAKE_LINES = f"""
+    UPDATE match_lines l SET free = false, proposed = t.score < {CERTAIN}
     FROM (
-        SELECT unnest(l.members) AS number FROM match_new n JOIN match_left l ON l.id = n.left_id
+        SELECT unnest(l.members) AS number, n.score
+        FROM match_new n JOIN match_left l ON l.id = n.left_id
     ) t
     WHERE t.number = l.number
-"""
+"""  # noqa: S608  all of it is ours
 _TAKE_ENTRIES = """
     DELETE FROM match_entries e
     USING (
@@ -563,17 +589,51 @@ _FILL_NAMED = f"""
         CASE WHEN p.whole THEN 0 ELSE {REACH.format(lines="p.lines", entries="p.entries")} END
     FROM match_pairs p
 """  # noqa: S608  all of it is ours
-_STALE = f"""
-    SELECT array_agg(m.match_id) FROM reconciliation_matches m
+_LOAD_BEFORE = """
+    CREATE TEMP TABLE match_before (
+        match_id uuid NOT NULL, rule text, score int4 NOT NULL, days int4 NOT NULL,
+        late bool NOT NULL, whole bool NOT NULL, reach numeric NOT NULL
+    ) ON COMMIT DROP;
+    INSERT INTO match_before
+    SELECT m.match_id, m.rule, m.score, m.days, m.late, m.whole, m.reach
+    FROM reconciliation_matches m
     WHERE m.organization_id = %(organization)s AND m.reconciliation_id = %(reconciliation)s
         AND m.score >= 0 AND m.status = 'proposed'
-        AND NOT EXISTS (
-            SELECT FROM match_named n
-            WHERE n.match_id = m.match_id AND n.rule = m.rule AND n.score = m.score
-                AND n.score < {CERTAIN} AND n.days = m.days AND n.late = m.late
-                AND n.reach = m.reach AND n.whole = m.whole
-        )
+"""
+_STALE = f"""
+    SELECT array_agg(m.match_id) FROM match_before m
+    WHERE NOT EXISTS (
+        SELECT FROM match_named n
+        WHERE n.match_id = m.match_id AND n.rule = m.rule AND n.score = m.score
+            AND n.score < {CERTAIN} AND n.days = m.days AND n.late = m.late
+            AND n.reach = m.reach AND n.whole = m.whole
+    )
 """  # noqa: S608  all of it is ours
+_TAKEN_ELSEWHERE = """
+    SELECT array_agg(DISTINCT m.match_id) FROM reconciliation_matches m
+    CROSS JOIN LATERAL (
+        SELECT FROM reconciliation_match_lines i
+        CROSS JOIN LATERAL (
+            SELECT FROM reconciliation_match_lines o
+            WHERE o.organization_id = %(organization)s AND o.external_account_id = %(external)s
+                AND o.number = i.number AND o.confirmed
+            OFFSET 0
+        ) o
+        WHERE i.organization_id = %(organization)s AND i.match_id = m.match_id
+        UNION ALL
+        SELECT FROM reconciliation_match_entries i
+        CROSS JOIN LATERAL (
+            SELECT FROM reconciliation_match_entries o
+            WHERE o.organization_id = %(organization)s AND o.account_id = %(account)s
+                AND o.sequence = i.sequence AND o.confirmed
+            OFFSET 0
+        ) o
+        WHERE i.organization_id = %(organization)s AND i.match_id = m.match_id
+        OFFSET 0
+    ) taken
+    WHERE m.organization_id = %(organization)s AND m.reconciliation_id = %(reconciliation)s
+        AND m.score >= 0 AND m.status = 'proposed'
+"""
 DELETE_MATCHES = tuple(
     f"DELETE FROM {table} WHERE organization_id = %(organization)s"  # noqa: S608  all of it is ours
     " AND match_id = ANY(%(matches)s::uuid[])"
@@ -631,12 +691,22 @@ _FIND_IN_MATCHES = f"""
     CROSS JOIN LATERAL (
         SELECT coalesce((
             SELECT min(l.booked_on) FROM reconciliation_match_lines i
-            JOIN statement_lines l USING (organization_id, external_account_id, number)
+            CROSS JOIN LATERAL (
+                SELECT l.booked_on FROM statement_lines l
+                WHERE l.organization_id = %(organization)s
+                    AND l.external_account_id = %(external)s AND l.number = i.number
+                OFFSET 0
+            ) l
             WHERE i.organization_id = m.organization_id AND i.match_id = m.match_id
         ), (
             SELECT min((e.effective_at AT TIME ZONE %(zone)s)::date)
             FROM reconciliation_match_entries i
-            JOIN entries e USING (organization_id, account_id, sequence)
+            CROSS JOIN LATERAL (
+                SELECT e.effective_at FROM entries e
+                WHERE e.organization_id = %(organization)s AND e.account_id = %(account)s
+                    AND e.sequence = i.sequence
+                OFFSET 0
+            ) e
             WHERE i.organization_id = m.organization_id AND i.match_id = m.match_id
         )) AS day
     ) first
@@ -727,11 +797,21 @@ _FIND_FAULT = f"""
         'balance_mismatch', %(through)s, %(amount)s, %(of)s)
 """  # noqa: S608, E501  all of it is ours
 
-_DROP_VANISHED = """
-    DELETE FROM reconciliation_discrepancies d
+_LOAD_OLD = """
+    CREATE TEMP TABLE match_old (discrepancy_id uuid NOT NULL, status text NOT NULL) ON COMMIT DROP;
+    INSERT INTO match_old
+    SELECT d.discrepancy_id, d.status FROM reconciliation_discrepancies d
     WHERE d.organization_id = %(organization)s AND d.reconciliation_id = %(reconciliation)s
-        AND d.kind <> '' AND d.status <> 'resolved'
-        AND NOT EXISTS (SELECT FROM match_found f WHERE f.discrepancy_id = d.discrepancy_id)
+        AND d.kind <> ''
+"""
+_VANISHED = """
+    SELECT array_agg(o.discrepancy_id) FROM match_old o
+    WHERE o.status <> 'resolved'
+        AND NOT EXISTS (SELECT FROM match_found f WHERE f.discrepancy_id = o.discrepancy_id)
+"""
+_DROP_VANISHED = """
+    DELETE FROM reconciliation_discrepancies
+    WHERE organization_id = %(organization)s AND discrepancy_id = ANY(%(vanished)s::uuid[])
 """
 _KEEP_FOUND = """
     INSERT INTO reconciliation_discrepancies (organization_id, discrepancy_id, reconciliation_id,
@@ -741,10 +821,7 @@ _KEEP_FOUND = """
         %(account)s, f.kind, f.day, f.amount, f.match_id, f.line_number, f.entry_sequence,
         f.other_line, f.external_statement_id, 'open'
     FROM match_found f
-    WHERE NOT EXISTS (
-        SELECT FROM reconciliation_discrepancies d
-        WHERE d.organization_id = %(organization)s AND d.discrepancy_id = f.discrepancy_id
-    )
+    WHERE NOT EXISTS (SELECT FROM match_old o WHERE o.discrepancy_id = f.discrepancy_id)
 """
 
 # ---- sums ----------------------------------------------------------------------------------------
@@ -781,18 +858,9 @@ _OF_DISCREPANCIES = """
     GROUP BY 1, 2
 """
 _OF_LINES = """
-    SELECT count(*), count(*) FILTER (WHERE NOT l.free AND NOT p.proposed),
-        count(*) FILTER (WHERE NOT l.free AND p.proposed)
-    FROM match_lines l
-    CROSS JOIN LATERAL (
-        SELECT EXISTS (
-            SELECT FROM reconciliation_match_lines m
-            WHERE m.organization_id = %(organization)s AND m.external_account_id = %(external)s
-                AND m.number = l.number AND m.reconciliation_id = %(reconciliation)s
-                AND NOT m.confirmed
-        ) AS proposed
-    ) p
-    WHERE l.inside
+    SELECT count(*), count(*) FILTER (WHERE NOT free AND NOT proposed),
+        count(*) FILTER (WHERE proposed)
+    FROM match_lines WHERE inside
 """
 _BEFORE = """
     SELECT r.statement_balance - r.ledger_balance FROM reconciliations r
@@ -849,7 +917,13 @@ class Work:
         return Found(confirmed, proposed, withdrawn, appeared, vanished)
 
     async def examine(self) -> tuple[int, int]:
-        """Find what is wrong as the matches are: how many discrepancies are new, and gone."""
+        """Find what is wrong as the matches are: how many discrepancies are new, and gone.
+
+        Proposals that lost a line or an entry to another reconciliation go first.
+        """
+        ((taken,),) = await self._rows(_TAKEN_ELSEWHERE)
+        if taken:
+            await delete_matches(self._connection, self.subject, taken)
         await self._load(proposals=True)
         return await self._examine()
 
@@ -962,9 +1036,9 @@ class Work:
         return self._paths.index(rule.metadata_path) + 1 if rule.metadata_path else 0
 
     async def _keep_matches(self) -> tuple[int, int, int]:
-        for statement in (_NAME_PAIRS, _FILL_NAMED):
+        for statement in (_NAME_PAIRS, _FILL_NAMED, *_LOAD_BEFORE.split(";")):
             await self._do(statement)
-        await self._analyze("match_named")
+        await self._analyze("match_named", "match_before")
         ((stale,),) = await self._rows(_STALE)
         if stale:
             await delete_matches(self._connection, self.subject, stale)
@@ -990,10 +1064,15 @@ class Work:
         sums = await self._sums()
         await self._find_faults(sums)
         await self._analyze("match_found")
-        vanished = await self._do(_DROP_VANISHED)
+        for statement in _LOAD_OLD.split(";"):
+            await self._do(statement)
+        await self._analyze("match_old")
+        ((vanished,),) = await self._rows(_VANISHED)
+        if vanished:
+            await self._do(_DROP_VANISHED, vanished=vanished)
         appeared = await self._do(_KEEP_FOUND)
         await self._write_state(sums)
-        return appeared, vanished
+        return appeared, len(vanished or ())
 
     async def _sums(self) -> Sums:
         subject = self.subject

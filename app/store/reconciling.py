@@ -381,8 +381,8 @@ async def adjust(
 ) -> Resolved:
     """Post what makes the ledger agree, against the counter account, and link it.
 
-    Raises DiscrepancyNotFound, DiscrepancyStanding, ReconciliationClosed, ValidationFailed and the
-    refusals of the posting.
+    Raises DiscrepancyNotFound, DiscrepancyStanding, ReconciliationClosed, AlreadyMatched,
+    ValidationFailed and the refusals of the posting.
     """
     subject, discrepancy = await _lock_discrepancy(connection, author.scope, discrepancy_id)
     command = _adjusting(subject, discrepancy, adjustment, author.scope)
@@ -393,6 +393,7 @@ async def adjust(
         return Resolved(
             subject.reconciliation_id, discrepancy_id, _transaction_of(decision), replayed=True
         )
+    await _require_free(connection, subject, discrepancy)
     transaction_id = _transaction_of(await writer.write(command))
     # The account has an entry more by now.
     subject = await _lock_open(connection, author.scope, subject.reconciliation_id)
@@ -585,6 +586,24 @@ async def _require_same(
     )
     if not same:
         _require_status(discrepancy, "open")
+
+
+async def _require_free(
+    connection: Connection, subject: Subject, discrepancy: _Discrepancy
+) -> None:
+    """Refuse what another reconciliation has matched since this one was examined."""
+    taken = await _rows(
+        connection,
+        _TAKEN_OF_DISCREPANCY,
+        {
+            **subject.parameters,
+            "matches": [discrepancy.match_id],
+            "line": discrepancy.line_number,
+            "entry": discrepancy.entry_sequence,
+        },
+    )
+    if taken:
+        raise AlreadyMatched(match_id=taken[0][0], path=("input", "discrepancyId"))
 
 
 async def _part(connection: Connection, subject: Subject, match_ids: Sequence[UUID]) -> None:
@@ -964,16 +983,35 @@ _READ_MATCHES = f"""
 """  # noqa: S608  all of it is ours
 _TAKEN_OF_MATCHES = """
     SELECT o.match_id FROM reconciliation_match_lines i
-    JOIN reconciliation_match_lines o USING (organization_id, external_account_id, number)
+    CROSS JOIN LATERAL (
+        SELECT o.match_id FROM reconciliation_match_lines o
+        WHERE o.organization_id = %(organization)s AND o.external_account_id = %(external)s
+            AND o.number = i.number AND o.confirmed AND o.match_id <> i.match_id
+        OFFSET 0
+    ) o
     WHERE i.organization_id = %(organization)s AND i.match_id = ANY(%(matches)s::uuid[])
-        AND o.confirmed AND o.match_id <> i.match_id
     UNION ALL
     SELECT o.match_id FROM reconciliation_match_entries i
-    JOIN reconciliation_match_entries o USING (organization_id, account_id, sequence)
+    CROSS JOIN LATERAL (
+        SELECT o.match_id FROM reconciliation_match_entries o
+        WHERE o.organization_id = %(organization)s AND o.account_id = %(account)s
+            AND o.sequence = i.sequence AND o.confirmed AND o.match_id <> i.match_id
+        OFFSET 0
+    ) o
     WHERE i.organization_id = %(organization)s AND i.match_id = ANY(%(matches)s::uuid[])
-        AND o.confirmed AND o.match_id <> i.match_id
     LIMIT 1
 """
+_TAKEN_OF_DISCREPANCY = f"""
+    SELECT match_id FROM reconciliation_match_lines
+    WHERE organization_id = %(organization)s AND external_account_id = %(external)s
+        AND number = %(line)s AND confirmed
+    UNION ALL
+    SELECT match_id FROM reconciliation_match_entries
+    WHERE organization_id = %(organization)s AND account_id = %(account)s
+        AND sequence = %(entry)s AND confirmed
+    UNION ALL
+    ({_TAKEN_OF_MATCHES})
+"""  # noqa: S608  all of it is ours
 _CONFIRM = (
     """
     UPDATE reconciliation_matches SET status = 'confirmed', reason = %(reason)s,
@@ -1028,18 +1066,22 @@ _KNOWN_MEMBERS = f"""
         EXISTS (SELECT FROM lines WHERE inside) OR EXISTS (SELECT FROM found WHERE inside)
 """  # noqa: S608  all of it is ours
 _MATCHES_WITH = """
-    SELECT m.match_id, m.status FROM reconciliation_matches m
-    WHERE m.organization_id = %(organization)s
-        AND (m.status = 'confirmed' OR m.reconciliation_id = %(reconciliation)s)
-        AND m.match_id IN (
-            SELECT i.match_id FROM reconciliation_match_lines i
-            WHERE i.organization_id = %(organization)s AND i.external_account_id = %(external)s
-                AND i.number = ANY(%(lines)s::int8[])
-            UNION
-            SELECT i.match_id FROM reconciliation_match_entries i
-            WHERE i.organization_id = %(organization)s AND i.account_id = %(account)s
-                AND i.sequence = ANY(%(entries)s::int8[])
-        )
+    SELECT m.match_id, m.status
+    FROM (
+        SELECT i.match_id FROM reconciliation_match_lines i
+        WHERE i.organization_id = %(organization)s AND i.external_account_id = %(external)s
+            AND i.number = ANY(%(lines)s::int8[])
+        UNION
+        SELECT i.match_id FROM reconciliation_match_entries i
+        WHERE i.organization_id = %(organization)s AND i.account_id = %(account)s
+            AND i.sequence = ANY(%(entries)s::int8[])
+    ) i
+    CROSS JOIN LATERAL (
+        SELECT m.match_id, m.status FROM reconciliation_matches m
+        WHERE m.organization_id = %(organization)s AND m.match_id = i.match_id
+            AND (m.status = 'confirmed' OR m.reconciliation_id = %(reconciliation)s)
+        OFFSET 0
+    ) m
     ORDER BY m.match_id
 """
 _MAKE_MATCH = f"""

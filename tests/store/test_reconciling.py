@@ -1,4 +1,4 @@
-"""Working on a reconciliation: who confirms, rejects, resolves, undoes and closes, and what stays."""
+"""Working on a reconciliation: confirming, rejecting, resolving, undoing, closing, and what stays."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -217,16 +217,14 @@ async def test_an_adjustment_mends_and_is_undone(
 
 
 async def test_a_crash_after_the_posting_loses_nothing(desk: Desk) -> None:
-    """The same request again links the transaction that the first one posted, and posts no other."""
+    """The same request again links the transaction that the first posted, and posts no other."""
     await desk.state([Line(-7, 9, "F")])
     march = await desk.open(REFERENCE)
     await march.run()
     (discrepancy,) = await ids(march, "discrepancies")
     adjustment = Adjustment(desk.other, "adjust 1", "fee")
-    with pytest.raises(KeyboardInterrupt):
-        async with desk.database.writing() as connection:
-            await reconciling.adjust(connection, desk.writer, desk.author, discrepancy, adjustment)
-            raise KeyboardInterrupt
+    with pytest.raises(_Killed):
+        await march.do_posting(_adjust_and_die, discrepancy, adjustment)
     assert await march.discrepancies() == [("missing_in_ledger", -7, 1, None)]
     await march.do_posting(reconciling.adjust, discrepancy, adjustment)
     assert await march.discrepancies() == []
@@ -323,7 +321,7 @@ async def test_closing_freezes(desk: Desk) -> None:
 
 
 async def test_what_was_open_at_the_end_is_brought_forward(desk: Desk) -> None:
-    """The next days begin with what the closed ones ended with, less what has been matched since."""
+    """The next days begin with what the closed ones ended with, less what was matched since."""
     await desk.post(Row(100, 9, "A"), Row(30, 12, "B"), Row(5, 8))
     await desk.state([Line(100, 11, "A"), Line(30, 12, "B")], days=(1, 20), opening=0, closing=130)
     first = await desk.open(REFERENCE, days=(1, 10), margin_days=0)
@@ -338,7 +336,7 @@ async def test_what_was_open_at_the_end_is_brought_forward(desk: Desk) -> None:
 
 
 async def test_two_runs_at_once_come_to_the_same(desk: Desk) -> None:
-    """Of two reconciliations that want the same lines one has them, and nothing is left half done."""
+    """Of two reconciliations that want the same lines one has them; nothing is left half done."""
     await desk.post(*(Row(n, 4, f"R{n}") for n in range(1, 41)))
     await desk.state([Line(n, 4, f"R{n}") for n in range(1, 41)])
     march, again = await desk.open(REFERENCE), await desk.open(REFERENCE)
@@ -369,6 +367,15 @@ async def test_the_task_runs_what_was_asked_for(desk: Desk) -> None:
     assert await march.rows(
         "SELECT status, confirmed FROM reconciliation_runs WHERE reconciliation_id = %(r)s"
     ) == [("completed", 1)]
+
+
+class _Killed(Exception):
+    """The process ends before it commits."""
+
+
+async def _adjust_and_die(*arguments: Any) -> None:
+    await reconciling.adjust(*arguments)
+    raise _Killed
 
 
 async def _close(connection: Any, author: Any, reconciliation_id: UUID) -> None:
