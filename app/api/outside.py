@@ -1,6 +1,5 @@
 """External accounts, and what came in for them: imports, statements, lines, import profiles."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from app.api.enums import (
     by_word,
 )
 from app.api.filters import StatementLineFilter, StatementLineOrder
+from app.api.formats.reading import Books
 from app.api.ids import EXTERNAL_ACCOUNT, EXTERNAL_STATEMENT, IMPORT, encode, encode_line
 from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, Date, DateTime, Sequence
@@ -207,6 +207,9 @@ class StatementImport(Node):
     lines_new: Sequence = of_row("lines_new", "How many of them are new, and stored.")
     lines_known: Sequence = of_row(
         "lines_known", "How many of them an earlier statement had as well."
+    )
+    lines_skipped: Sequence = of_row(
+        "lines_skipped", "How many entries were left out because they are not booked yet."
     )
     created_at: DateTime = of_row("created_at", "When it began.")
     finished_at: DateTime | None = of_row("finished_at", "When it ended; null while it is read.")
@@ -410,28 +413,19 @@ class ImportProfile:
         return cls(row=row)
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
-    """What an importer must know of an external account: what never changes, and its name there."""
-
-    currency: str
-    exponent: int
-    identification: str | None
-
-    def exponent_of(self, currency: str) -> int | None:
-        """How many digits the minor unit of a currency lies behind its unit; None if unknown."""
-        return self.exponent if currency == self.currency else ISO_EXPONENTS.get(currency)
-
-
 async def books_of(context: Context, external_account_id: UUID) -> Books:
-    """Read what an importer must know. Raises the refusal ExternalAccountNotFound."""
+    """Read what a reader must know of it. Raises the refusal ExternalAccountNotFound."""
     row = await context.load.one(
         rows.external_accounts_by_id, external_account_id, build=lambda row: row
     )
     if row is None:
         raise refusals.ExternalAccountNotFound
     account = await context.load.one(rows.accounts_by_id, row.account_id, build=lambda row: row)
-    return Books(account.currency, account.exponent, row.identification)
+
+    def exponent_of(currency: str) -> int | None:
+        return account.exponent if currency == account.currency else ISO_EXPONENTS.get(currency)
+
+    return Books(row.ledger_id, account.currency, exponent_of, row.identification)
 
 
 def find_external_account(context: Context, external_account_id: UUID) -> Any:

@@ -22,6 +22,7 @@ from app.api.refusals import (
 from app.api.scalars import JSON, Amount, Date
 from app.ledger import outside as domain
 from app.ledger import refusals
+from app.ledger.commands import check_metadata
 from app.store import outside, rows, statements
 from app.store.identity import Permission
 
@@ -239,6 +240,7 @@ class OutsideMutations:
         for index, line in enumerate(lines):
             path = ("input", "lines", str(index))
             line.check(path)
+            _check_details(line, path)
             if books.exponent_of(line.currency) is None:
                 raise refusals.ValidationFailed(
                     message="This is no currency of ISO 4217.", path=(*path, "currency")
@@ -267,6 +269,14 @@ def _statement(input: ImportStatementInput, account_currency: str) -> domain.Sta
     )
     statement.check()
     return statement
+
+
+def _check_details(line: domain.Line, path: tuple[str, ...]) -> None:
+    try:
+        check_metadata(line.details or {}, (*path, "details"))
+    except refusals.ValidationFailed as refusal:
+        refusal.message = refusal.message.replace("metadata", "details", 1)
+        raise
 
 
 def _lines(input: ImportStatementInput, account_currency: str) -> list[domain.Line]:

@@ -6,6 +6,7 @@ from strawberry.schema.config import StrawberryConfig
 from app.api.account_mutations import AccountMutations
 from app.api.ledger_mutations import LedgerMutations
 from app.api.outside_mutations import OutsideMutations
+from app.api.profile_mutations import ProfileMutations
 from app.api.queries import Query
 from app.api.reconciliation_mutations import ReconciliationMutations
 from app.api.scalars import SCALARS
@@ -30,6 +31,7 @@ class Mutation(
     TemplateMutations,
     OutsideMutations,
     ReconciliationMutations,
+    ProfileMutations,
 ):
     pass
 

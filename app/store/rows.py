@@ -266,6 +266,7 @@ class ImportRow(NamedTuple):
     lines_read: int
     lines_new: int
     lines_known: int
+    lines_skipped: int
     failure_code: str | None
     failure_message: str | None
     failure_line: int | None

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import orjson
 import psycopg
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
@@ -134,9 +135,9 @@ _IMPORT_COLUMNS = ", ".join(ImportRow._fields)
 _INSERT_IMPORT = f"""
     INSERT INTO statement_imports (organization_id, import_id, ledger_id, external_account_id,
         api_key_id, format, source_name, definition, status, bytes_total, bytes_read, lines_read,
-        lines_new, lines_known, created_at)
+        lines_new, lines_known, lines_skipped, created_at)
     VALUES (%(organization)s, %(import)s, %(ledger)s, %(external_account)s, %(api_key)s, %(format)s,
-        %(source_name)s, %(definition)s, 'importing', %(bytes_total)s, 0, 0, 0, 0,
+        %(source_name)s, %(definition)s, 'importing', %(bytes_total)s, 0, 0, 0, 0, 0,
         clock_timestamp())
     RETURNING {_IMPORT_COLUMNS}
 """  # noqa: S608  nothing from outside comes near it
@@ -148,8 +149,8 @@ _FIND_CONTENT = f"""
 _END = f"""
     UPDATE statement_imports SET status = %(status)s, content_hash = %(content_hash)s,
         original_import_id = %(original)s, lines_new = %(new)s,
-        lines_known = %(known)s, bytes_read = %(bytes_read)s, lines_read = %(lines_read)s,
-        finished_at = clock_timestamp()
+        lines_known = %(known)s, lines_skipped = %(skipped)s, bytes_read = %(bytes_read)s,
+        lines_read = %(lines_read)s, finished_at = clock_timestamp()
     WHERE organization_id = %(organization)s AND import_id = %(import)s AND status = 'importing'
     RETURNING {_IMPORT_COLUMNS}
 """  # noqa: S608
@@ -164,6 +165,9 @@ _PROGRESS = """
     UPDATE statement_imports SET bytes_read = %(bytes_read)s, lines_read = %(lines_read)s
     WHERE organization_id = %(organization)s AND import_id = %(import)s AND status = 'importing'
 """
+
+_NULL = r"\N"
+_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 _LOCK_KEY = "hashtextextended({}::text, 9)"
 _HOLD = f"SELECT pg_advisory_lock({_LOCK_KEY.format('%(import)s')})"
@@ -196,6 +200,7 @@ class Read:
 
     bytes: int = 0
     lines: int = 0
+    skipped: int = 0
 
 
 async def import_rows(
@@ -215,7 +220,7 @@ async def import_rows(
         return found, True
     row = await _insert_import(connection, new, account, uuid7())
     await connection.execute(_STAGE)
-    await _copy(connection, 1, 1, lines)
+    await _copy(connection, copied((1, place, line) for place, line in enumerate(lines, 1)))
     done = await _store(connection, new, account, row.import_id, [statement])
     await connection.execute(_UNSTAGE)
     read = Read(lines=len(lines))
@@ -259,10 +264,10 @@ class Intake:
             raise
         return cls(database, new, account, row, connection)
 
-    async def stage(self, statement: int, position: int, lines: Sequence[Line]) -> None:
-        """Add lines of the file's `statement` (from 1), of which the first is at `position`."""
+    async def stage(self, lines: bytes) -> None:
+        """Add lines, as `copied` has them."""
         with within(self.connection, PATIENCE_SECONDS):
-            await _copy(self.connection, statement, position, lines)
+            await _copy(self.connection, lines)
 
     async def show_progress(self) -> None:
         """Let others see how much was read."""
@@ -326,6 +331,38 @@ class Intake:
         return {"bytes_read": self.read.bytes, "lines_read": self.read.lines}
 
 
+def copied(lines: Iterable[tuple[int, int, Line]]) -> bytes:
+    """Lines as COPY takes them, each with its statement's number in the file and its place there.
+
+    This is work: where the lines are many, it belongs on a thread.
+    """
+    return "".join(
+        "\t".join(
+            _NULL if value is None else value
+            for value in (
+                str(statement),
+                str(position),
+                None if line.source_line is None else str(line.source_line),
+                line.booked_on.isoformat(),
+                None if line.value_on is None else line.value_on.isoformat(),
+                str(line.amount),
+                line.currency,
+                _escaped(line.reference),
+                _escaped(line.end_to_end_id),
+                _escaped(line.counterparty),
+                _escaped(line.description),
+                None if line.details is None else _escaped(orjson.dumps(line.details).decode()),
+                f"\\\\x{line.identity().hex()}\n",
+            )
+        )
+        for statement, position, line in lines
+    ).encode()
+
+
+def _escaped(text: str | None) -> str | None:
+    return text if text is None else text.translate(_ESCAPES)
+
+
 async def sweep(connection: Connection) -> None:
     """Let imports fail whose reader is gone; of all tenants, for any of them may be told of it."""
     cursor = await connection.execute(_UNDER_WAY)
@@ -339,6 +376,12 @@ async def sweep(connection: Connection) -> None:
                 "message": LOST,
             },
         )
+
+
+async def sweep_all(database: Database) -> None:
+    """The same, where a server starts."""
+    async with database.writing() as connection:
+        await sweep(connection)
 
 
 async def _insert_import(
@@ -379,28 +422,9 @@ async def _find_content(
     return None if found is None else ImportRow._make(found)
 
 
-async def _copy(
-    connection: Connection, statement: int, position: int, lines: Iterable[Line]
-) -> None:
+async def _copy(connection: Connection, lines: bytes) -> None:
     async with connection.cursor().copy(_COPY) as copy:
-        for place, line in enumerate(lines, position):
-            await copy.write_row(
-                (
-                    statement,
-                    place,
-                    line.source_line,
-                    line.booked_on,
-                    line.value_on,
-                    line.amount,
-                    line.currency,
-                    line.reference,
-                    line.end_to_end_id,
-                    line.counterparty,
-                    line.description,
-                    None if line.details is None else Jsonb(line.details),
-                    line.identity(),
-                )
-            )
+        await copy.write(lines)
 
 
 async def _store(
@@ -458,6 +482,7 @@ async def _end(
             "original": original,
             "new": lines[0],
             "known": lines[1],
+            "skipped": read.skipped,
             "bytes_read": read.bytes,
             "lines_read": read.lines,
             **tenancy(new.scope),

@@ -907,7 +907,8 @@ class StatementImport(SQLModel, table=True):
         one_of("status", ImportStatus),
         CheckConstraint("octet_length(content_hash) = 32", name="content_hash"),
         CheckConstraint(
-            "least(bytes_read, lines_read, lines_new, lines_known) >= 0", name="counts"
+            "least(bytes_read, lines_read, lines_new, lines_known, lines_skipped) >= 0",
+            name="counts",
         ),
         CheckConstraint("(finished_at IS NULL) = (status = 'importing')", name="finished"),
         CheckConstraint(
@@ -940,6 +941,7 @@ class StatementImport(SQLModel, table=True):
     lines_read: int = Field(sa_type=BigInteger)
     lines_new: int = Field(sa_type=BigInteger)
     lines_known: int = Field(sa_type=BigInteger)
+    lines_skipped: int = Field(sa_type=BigInteger)  # those that their bank has not booked
     failure_code: str | None = Field(sa_type=Text)
     failure_message: str | None = Field(sa_type=Text)
     failure_line: int | None = Field(sa_type=BigInteger)  # where in the file, from 1

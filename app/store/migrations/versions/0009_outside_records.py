@@ -42,7 +42,7 @@ GRANTS = [
     "GRANT UPDATE (definition, updated_at), DELETE ON import_profiles TO ledgers_app",
     (
         "GRANT UPDATE (content_hash, original_import_id, status, bytes_total, bytes_read, lines_read, lines_new,"
-        " lines_known, failure_code, failure_message, failure_line, failure_column, finished_at)"
+        " lines_known, lines_skipped, failure_code, failure_message, failure_line, failure_column, finished_at)"
         " ON statement_imports TO ledgers_app"
     ),
 ]
@@ -126,6 +126,7 @@ def upgrade() -> None:
         sa.Column("lines_read", sa.BigInteger(), nullable=False),
         sa.Column("lines_new", sa.BigInteger(), nullable=False),
         sa.Column("lines_known", sa.BigInteger(), nullable=False),
+        sa.Column("lines_skipped", sa.BigInteger(), nullable=False),
         sa.Column("failure_code", sa.Text(), nullable=True),
         sa.Column("failure_message", sa.Text(), nullable=True),
         sa.Column("failure_line", sa.BigInteger(), nullable=True),
@@ -157,7 +158,7 @@ def upgrade() -> None:
             name=op.f("statement_imports_status"),
         ),
         sa.CheckConstraint(
-            "least(bytes_read, lines_read, lines_new, lines_known) >= 0",
+            "least(bytes_read, lines_read, lines_new, lines_known, lines_skipped) >= 0",
             name=op.f("statement_imports_counts"),
         ),
         sa.CheckConstraint(
