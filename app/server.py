@@ -3,6 +3,7 @@
 /graphql         the API
 /graphiql        the page to explore it
 /bulk/postings   back-fills: many postings in a stream
+/statements/import   files of statements
 /health/live     200 while the process runs
 /health/ready    200 while it can serve; else 503 with a word for why: "database unreachable", or
                  "busy" where the database answers but all reading connections have been taken for
@@ -24,7 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from app.api import bulk, graphiql
+from app.api import bulk, graphiql, imports
 from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
@@ -33,8 +34,10 @@ from app.api.metrics import CONTENT_TYPE, RequestCounts, exposition
 from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
+from app.store import statements
 from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
+from app.store.reconciling import Runner
 from app.store.schedule import Schedule
 from app.store.totals import RollUp
 from app.store.writer import Writer
@@ -68,6 +71,7 @@ class Server:
     roll_up: RollUp = field(init=False)
     writer: Writer = field(init=False)
     schedule: Schedule = field(init=False)
+    runner: Runner = field(init=False)
     _authenticator: Authenticator = field(init=False)
     _planner: Planner = field(init=False)
 
@@ -86,6 +90,7 @@ class Server:
             on_written=self.roll_up.hint,
         )
         self.schedule = Schedule(self.database, self.writer, self.settings.due_poll_seconds)
+        self.runner = Runner(self.database, self.settings.due_poll_seconds)
         self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
         self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
@@ -94,13 +99,16 @@ class Server:
         """Open the store; on the way out finish what was accepted, then close it."""
         try:
             await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
+            await statements.sweep_all(self.database)
             self.writer.start()
             self.roll_up.start()
             if self.settings.due_work:
                 self.schedule.start()
+                self.runner.start()
             yield
         finally:
             await self.schedule.stop()
+            await self.runner.stop()
             await self.writer.stop()
             await self.roll_up.stop()
             await self.database.close()
@@ -117,6 +125,7 @@ class Server:
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
                 Route(bulk.PATH, self._bulk_endpoint(endpoint.counts), methods=None),
+                Route(imports.PATH, self._import_endpoint(endpoint.counts), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
@@ -149,6 +158,15 @@ class Server:
             self._authenticator,
             self._open_context,
             max_line_bytes=self.settings.max_body_bytes,
+            step_seconds=self.settings.execution_seconds,
+            counts=counts,
+        )
+
+    def _import_endpoint(self, counts: RequestCounts) -> imports.ImportEndpoint:
+        return imports.ImportEndpoint(
+            self._authenticator,
+            self._open_context,
+            max_bytes=self.settings.max_import_bytes,
             step_seconds=self.settings.execution_seconds,
             counts=counts,
         )

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
         description="Entries that may wait to be written; what is beyond is refused as OVERLOADED.",
     )
     max_body_bytes: int = Field(default=1_048_576, ge=1024, description="Body of one request.")
+    max_import_bytes: int = Field(
+        default=1_073_741_824, ge=1024, description="A statement file, unpacked if compressed."
+    )
     max_query_bytes: int = Field(default=65_536, ge=256, description="Text of one document.")
     max_tokens: int = Field(default=2000, ge=10, description="Words and signs of one document.")
     max_depth: int = Field(default=15, ge=2, description="Levels of one operation.")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from app.api.entries import Entry
     from app.api.ledgers import Ledger
     from app.api.lots import CreditLot
+    from app.api.outside import ExternalAccount
+    from app.api.reconciliations import UnreconciledEntries
     from app.api.transactions import Transaction
 
 MAX_POINTS = 400
@@ -163,6 +165,23 @@ class Account(Node):
             before=before,
         )
 
+    @strawberry.field(description="The external accounts that tell of it, as they were made.")
+    @reads("account_id")
+    def external_accounts(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[Annotated["ExternalAccount", strawberry.lazy("app.api.outside")]]:
+        from app.api.outside import ExternalAccount
+
+        return connect(
+            info.context,
+            rows.external_accounts_of_account,
+            self.row.account_id,
+            ExternalAccount.of,
+            order="created_at",
+            first=first,
+            after=after,
+        )
+
     @strawberry.field(description="Its credit lots, those that expire first at the beginning.")
     @reads("account_id")
     def lots(
@@ -187,6 +206,30 @@ class Account(Node):
             conditions=() if states is None else (Condition("state", "any", states),),
             first=first,
             after=after,
+        )
+
+    @strawberry.field(
+        description=(
+            "What no closed reconciliation covers of it. It reads all its entries, so it takes its"
+            " time where there are many."
+        )
+    )
+    @reads("account_id")
+    def unreconciled(
+        self,
+        info: Info,
+        as_of: Annotated[
+            DateTime | None,
+            strawberry.argument(description="Of entries effective by then; all if absent."),
+        ] = None,
+    ) -> Annotated["UnreconciledEntries", strawberry.lazy("app.api.reconciliations")]:
+        from app.api.reconciliations import UnreconciledEntries
+
+        account_id = self.row.account_id
+        return info.context.load.unreconciled(
+            account_id,
+            as_of,
+            lambda found: UnreconciledEntries(found=found, account_id=account_id, as_of=as_of),
         )
 
     @strawberry.field(description="Pending transactions with an entry on it, in commit order.")

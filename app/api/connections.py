@@ -6,7 +6,7 @@ the filter under which it was given out; with any other it is refused rather tha
 
 import base64
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -175,6 +175,8 @@ def _read(kind: type, text: object) -> Any:
         if moment.tzinfo is None:
             raise ValueError(text)
         return moment
+    if kind is date:
+        return date.fromisoformat(text)
     if kind is int:
         number = int(text)
         if abs(number) >= 2**63:

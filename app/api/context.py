@@ -27,6 +27,7 @@ from app.store.history import (
 )
 from app.store.identity import Permission, Principal
 from app.store.reading import Listing, Lookup, Names, Page
+from app.store.reconciliation_rows import Unreconciled, unreconciled_by_account
 from app.store.velocities import velocities_by_account
 from app.store.writer import Writer
 
@@ -102,6 +103,16 @@ class Loaders:
         loader = self._made("velocities", self._read_velocities)
         return Load(loader, (account_id, now), build)
 
+    def unreconciled(
+        self,
+        account_id: UUID,
+        as_of: datetime | None,
+        build: Callable[[Unreconciled], T],
+    ) -> Any:
+        """What is built of how much of an account no closed reconciliation covers."""
+        loader = self._made("unreconciled", self._read_unreconciled)
+        return Load(loader, (account_id, as_of), build)
+
     def forget(self) -> None:
         """Let go of the loaders, which know this: their rows need no collector of garbage then."""
         self._loaders.clear()
@@ -142,6 +153,15 @@ class Loaders:
         async def read(ids: Sequence[UUID], now: datetime) -> Sequence[Sequence[Velocity]]:
             found = await velocities_by_account(self.snapshot, ids, now)
             return [found.get(account_id, ()) for account_id in ids]
+
+        return await _by_rest(keys, read)
+
+    async def _read_unreconciled(
+        self, keys: Sequence[tuple[UUID, datetime | None]]
+    ) -> Sequence[Unreconciled]:
+        async def read(ids: Sequence[UUID], as_of: datetime | None) -> Sequence[Unreconciled]:
+            found = await unreconciled_by_account(self.snapshot, ids, as_of)
+            return [found.get(account_id, Unreconciled(0, 0)) for account_id in ids]
 
         return await _by_rest(keys, read)
 

@@ -14,10 +14,11 @@ from app.api.ids import encode_entry
 from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.ledger import balances as domain
-from app.store import rows
+from app.store import reconciliation_rows, rows
 
 if TYPE_CHECKING:
     from app.api.lots import CreditLot, LotMovement
+    from app.api.reconciliations import ReconciliationMatch
     from app.api.transactions import Transaction
 
 _STATUS = {effect: status for status, effects in EFFECTS.items() for effect in effects}
@@ -84,6 +85,22 @@ class Entry(Node):
 
         return info.context.load.all(
             rows.movements_by_entry, self.row.account_id, self.row.sequence, build=LotMovement.of
+        )
+
+    @strawberry.field(
+        description="The match that has it in a closed reconciliation; null if none has."
+    )
+    @reads("account_id", "sequence")
+    def reconciled_by(
+        self, info: Info
+    ) -> Annotated["ReconciliationMatch", strawberry.lazy("app.api.reconciliations")] | None:
+        from app.api.reconciliations import ReconciliationMatch
+
+        return info.context.load.one(
+            reconciliation_rows.closed_matches_by_entry,
+            self.row.account_id,
+            self.row.sequence,
+            build=ReconciliationMatch.of,
         )
 
     @strawberry.field(description="The account that it is on.")

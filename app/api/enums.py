@@ -204,6 +204,54 @@ class VelocityPeriod(Enum):
     MONTH = value("month", description="A calendar month.")
 
 
+@strawberry.enum(description="Whose books an external account is in.")
+class ExternalAccountKind(Enum):
+    BANK = value("bank", description="A bank's.")
+    ACQUIRER = value("acquirer", description="Those of who collects card payments for us.")
+    PARTNER = value("partner", description="A business partner's.")
+    OTHER = value("other", description="Somebody else's.")
+
+
+@strawberry.enum(description="What a statement comes as.")
+class StatementFormat(Enum):
+    CSV = value("csv", description="Text in cells, read by an import profile.")
+    CAMT_053 = value("camt.053", description="ISO 20022 BankToCustomerStatement.")
+    CAMT_054 = value("camt.054", description="ISO 20022 BankToCustomerDebitCreditNotification.")
+    MT940 = value("mt940", description="SWIFT's customer statement message.")
+    OFX = value("ofx", description="Open Financial Exchange, 1.x or 2.x.")
+    ROWS = value("rows", description="Rows of the mutation importStatement.")
+
+
+@strawberry.enum(description="How far an import has come.")
+class ImportStatus(Enum):
+    IMPORTING = value("importing", description="It is being read; nothing is stored yet.")
+    COMPLETED = value("completed", description="All of it is stored.")
+    RECOGNISED = value(
+        "recognised", description="The same was stored before, by `original`; nothing is new."
+    )
+    FAILED = value("failed", description="Nothing of it is stored; `failure` says why.")
+
+
+@strawberry.enum(description="Why a file was not imported.")
+class ImportFailureCode(Enum):
+    MALFORMED = value("malformed", description="It is not what its format wants.")
+    OTHER_ACCOUNT = value(
+        "other_account", description="It is of another account than the `identification` says."
+    )
+    TOO_LARGE = value("too_large", description="It is larger than such a file may be.")
+    INTERRUPTED = value(
+        "interrupted", description="It did not come to its end, or the server did; send it again."
+    )
+    REFUSED = value("refused", description="The external account takes no statements any more.")
+    FAULT = value("fault", description="A fault of the server's; try again later.")
+
+
+@strawberry.enum(description="What the lines of an external account can be ordered by.")
+class StatementLineOrderField(Enum):
+    NUMBER = value("number", description="As they came in.")
+    BOOKED_ON = value("booked_on", description="The day of booking; then as they came in.")
+
+
 @strawberry.enum(
     description="Why a mutation was refused. Of several reasons the first of this list is named."
 )
@@ -220,10 +268,40 @@ class ErrorCode(Enum):
     TRANSACTION_NOT_FOUND = value(
         "TRANSACTION_NOT_FOUND", description="No such transaction is visible to the API key."
     )
+    EXTERNAL_ACCOUNT_NOT_FOUND = value(
+        "EXTERNAL_ACCOUNT_NOT_FOUND",
+        description="No such external account is visible to the API key.",
+    )
     IDEMPOTENCY_CONFLICT = value(
         "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
     )
     LEDGER_ARCHIVED = value("LEDGER_ARCHIVED", description="The ledger takes no more writes.")
+    RECONCILIATION_NOT_FOUND = value(
+        "RECONCILIATION_NOT_FOUND", description="No such reconciliation is visible to the API key."
+    )
+    MATCH_NOT_FOUND = value(
+        "MATCH_NOT_FOUND", description="No such match is visible to the API key any more."
+    )
+    DISCREPANCY_NOT_FOUND = value(
+        "DISCREPANCY_NOT_FOUND",
+        description="No such discrepancy is visible to the API key any more.",
+    )
+    RECONCILIATION_CLOSED = value(
+        "RECONCILIATION_CLOSED", description="The reconciliation is closed: it stays as it is."
+    )
+    DISCREPANCY_STANDING = value(
+        "DISCREPANCY_STANDING", description="The discrepancy is not in the state for this."
+    )
+    MATCH_CONFIRMED = value(
+        "MATCH_CONFIRMED", description="The match is confirmed, or a resolution stands on it."
+    )
+    ALREADY_MATCHED = value(
+        "ALREADY_MATCHED", description="A line or an entry is in a confirmed match."
+    )
+    RECONCILIATION_INCOMPLETE = value(
+        "RECONCILIATION_INCOMPLETE",
+        description="The reconciliation has proposals or open discrepancies.",
+    )
     PENDING_TRANSACTIONS_REMAIN = value(
         "PENDING_TRANSACTIONS_REMAIN", description="The ledger has transactions in flight."
     )
@@ -285,4 +363,168 @@ class ErrorCode(Enum):
     )
     CONDITION_FAILED = value(
         "CONDITION_FAILED", description="A balance condition does not hold after its entry."
+    )
+
+
+@strawberry.enum(description="Whether a reconciliation can be worked on.")
+class ReconciliationStatus(Enum):
+    OPEN = value("open", description="Takes runs, matches and resolutions.")
+    CLOSED = value("closed", description="Frozen.")
+
+
+@strawberry.enum(description="How far a run has come.")
+class ReconciliationRunStatus(Enum):
+    WAITING = value("waiting", description="It has not begun.")
+    RUNNING = value("running", description="It is under way.")
+    COMPLETED = value("completed", description="All that it found is there.")
+    FAILED = value("failed", description="It ended without any result.")
+
+
+@strawberry.enum(description="Whether a match holds.")
+class MatchStatus(Enum):
+    PROPOSED = value("proposed", description="It waits for confirmation.")
+    CONFIRMED = value("confirmed", description="It holds.")
+
+
+@strawberry.enum(description="What brought a match about.")
+class MatchOrigin(Enum):
+    RULE = value("rule", description="A rule of the reconciliation.")
+    MANUAL = value("manual", description="Somebody, by matchManually.")
+    RESOLUTION = value("resolution", description="The resolution of a discrepancy, or its undoing.")
+
+
+@strawberry.enum(description="Where a statement line stands in a reconciliation.")
+class LineState(Enum):
+    MATCHED = value("matched", description="A confirmed match has it.")
+    PROPOSED = value("proposed", description="A proposed match has it.")
+    UNMATCHED = value("unmatched", description="No match has it.")
+
+
+@strawberry.enum(description="What does not agree.")
+class DiscrepancyKind(Enum):
+    MISSING_IN_LEDGER = value("missing_in_ledger", description="A line that no entry stands for.")
+    MISSING_IN_STATEMENT = value(
+        "missing_in_statement", description="An entry that no line stands for."
+    )
+    AMOUNT_MISMATCH = value(
+        "amount_mismatch", description="The lines of a match are more or less than its entries."
+    )
+    DATE_MISMATCH = value(
+        "date_mismatch",
+        description="A match by reference of days farther apart than its rule says.",
+    )
+    DUPLICATE_LINE = value(
+        "duplicate_line", description="A line that says again what another one says."
+    )
+    DUPLICATE_ENTRY = value(
+        "duplicate_entry", description="An entry whose line another entry is matched with."
+    )
+    CURRENCY_MISMATCH = value(
+        "currency_mismatch",
+        description="A line in another currency than the account; it counts as nothing.",
+    )
+    BALANCE_MISMATCH = value(
+        "balance_mismatch", description="Balances as stated that lines and entries do not explain."
+    )
+
+
+@strawberry.enum(description="What a step of the bridge is: a kind of discrepancies, or none.")
+class BridgeItemKind(Enum):
+    BROUGHT_FORWARD = value(
+        "brought_forward",
+        description="What the closed reconciliation before ended with, unless matched since.",
+    )
+    TIMING_DIFFERENCE = value(
+        "timing_difference",
+        description="Matches with one side in the days and the other before or after.",
+    )
+    MISSING_IN_LEDGER = value("missing_in_ledger", description="A line that no entry stands for.")
+    MISSING_IN_STATEMENT = value(
+        "missing_in_statement", description="An entry that no line stands for."
+    )
+    AMOUNT_MISMATCH = value(
+        "amount_mismatch", description="The lines of a match are more or less than its entries."
+    )
+    DATE_MISMATCH = value(
+        "date_mismatch",
+        description="A match by reference of days farther apart than its rule says.",
+    )
+    DUPLICATE_LINE = value(
+        "duplicate_line", description="A line that says again what another one says."
+    )
+    DUPLICATE_ENTRY = value(
+        "duplicate_entry", description="An entry whose line another entry is matched with."
+    )
+    CURRENCY_MISMATCH = value(
+        "currency_mismatch",
+        description="A line in another currency than the account; it counts as nothing.",
+    )
+    BALANCE_MISMATCH = value(
+        "balance_mismatch", description="Balances as stated that lines and entries do not explain."
+    )
+
+
+@strawberry.enum(description="Where a discrepancy stands.")
+class DiscrepancyStatus(Enum):
+    OPEN = value("open", description="Nobody has dealt with it.")
+    ACCEPTED = value("accepted", description="It is known and stays; it counts in the bridge.")
+    RESOLVED = value("resolved", description="A transaction took it out of the books.")
+
+
+@strawberry.enum(description="How a discrepancy was dealt with.")
+class ResolutionKind(Enum):
+    ACCEPTED = value("accepted", description="As it is.")
+    ADJUSTED = value("adjusted", description="By an adjusting transaction.")
+    WRITTEN_OFF = value("written_off", description="By a transaction against an expense.")
+
+
+@strawberry.enum(description="What happened to a reconciliation.")
+class ReconciliationEventKind(Enum):
+    CREATED = value("created", description="It was opened.")
+    RUN = value("run", description="A run looked for matches.")
+    CONFIRMED = value("confirmed", description="Proposals were confirmed.")
+    REJECTED = value("rejected", description="Proposals were rejected.")
+    MATCHED = value("matched", description="Lines and entries were matched by hand.")
+    UNMATCHED = value("unmatched", description="A match was taken away.")
+    RESOLVED = value("resolved", description="A discrepancy was resolved or accepted.")
+    RESOLUTION_UNDONE = value("resolution_undone", description="A discrepancy was opened again.")
+    CLOSED = value("closed", description="It was closed.")
+    REOPENED = value("reopened", description="It was reopened.")
+
+
+@strawberry.enum(description="How a rule looks for matches.")
+class RuleKind(Enum):
+    REFERENCE = value("reference", description="A line and an entry of one reference.")
+    AMOUNT_AND_DATE = value(
+        "amount_and_date", description="Of one amount, some days apart at most."
+    )
+    AMOUNT_AND_TEXT = value(
+        "amount_and_text", description="Of one amount, some days apart at most, and alike in text."
+    )
+    ONE_LINE_TO_MANY_ENTRIES = value(
+        "one_line_to_many_entries", description="A line, and entries that come to it together."
+    )
+    MANY_LINES_TO_ONE_ENTRY = value(
+        "many_lines_to_one_entry", description="Lines that come to an entry together."
+    )
+    REVERSED_ENTRIES = value(
+        "reversed_entries", description="Entries of a transaction and of its reversals, of no line."
+    )
+
+
+@strawberry.enum(description="A reference that a statement line has.")
+class LineField(Enum):
+    REFERENCE = value("reference", description="The outside's own reference.")
+    END_TO_END_ID = value("end_to_end_id", description="Ours, that travelled with the payment.")
+    DESCRIPTION_WORD = value("description_word", description="Any word of the description.")
+
+
+@strawberry.enum(description="A reference that an entry has.")
+class EntryField(Enum):
+    EXTERNAL_ID = value("external_id", description="Its transaction's external id.")
+    IDEMPOTENCY_KEY = value(
+        "idempotency_key", description="The key under which the entry was brought about."
+    )
+    METADATA = value(
+        "metadata", description="A value in its metadata, or else in its transaction's."
     )

@@ -19,12 +19,13 @@ from app.api.enums import (
     EntryStatus,
     HoldReason,
     OrderDirection,
+    StatementLineOrderField,
     TransactionOrderField,
     TransactionStatus,
 )
 from app.api.errors import Code, CodedError
 from app.api.ids import ACCOUNT, decode_as
-from app.api.scalars import JSON, Amount, DateTime
+from app.api.scalars import JSON, Amount, Date, DateTime
 from app.ledger.commands import check_metadata
 from app.ledger.refusals import ValidationFailed
 from app.store.reading import Condition
@@ -60,6 +61,14 @@ class AmountRange:
     lte: Amount | None = _bound("At most.")
     lt: Amount | None = _bound("Less than.")
     eq: Amount | None = _bound("Exactly.")
+
+
+@strawberry.input(description="A range of days. Bounds that are left out do not bind.")
+class DateRange:
+    gte: Date | None = _bound("On or after.")
+    gt: Date | None = _bound("After.")
+    lte: Date | None = _bound("On or before.")
+    lt: Date | None = _bound("Before.")
 
 
 @strawberry.input(description="Which ledgers.")
@@ -147,6 +156,34 @@ class EntryFilter:
         ]
 
 
+@strawberry.input(description="Which statement lines.")
+class StatementLineFilter:
+    booked_on: DateRange | None = _bound("The day of booking.")
+    amount: AmountRange | None = _bound("The signed amount, in minor units.")
+    currency: list[str] | None = _bound("The currency code is one of these.")
+    reference: list[str] | None = _bound("The outside party's reference is one of these.")
+    end_to_end_id: list[str] | None = _bound("The end-to-end id is one of these.")
+
+    def conditions(self) -> list[Condition]:
+        return [
+            *_range("booked_on", self.booked_on),
+            *_range("amount", self.amount),
+            *_any("currency", self.currency),
+            *_any("reference", self.reference),
+            *_any("end_to_end_id", self.end_to_end_id),
+        ]
+
+
+@strawberry.input(description="In what order statement lines come.")
+class StatementLineOrder:
+    field: StatementLineOrderField = strawberry.field(
+        description="What to order by.", default=StatementLineOrderField.NUMBER
+    )
+    direction: OrderDirection = strawberry.field(
+        description="Which way.", default=OrderDirection.ASC
+    )
+
+
 @strawberry.input(description="In what order accounts come.")
 class AccountOrder:
     field: AccountOrderField = strawberry.field(
@@ -193,7 +230,7 @@ def _any(field: str, values: list[Any] | None) -> Iterator[Condition]:
     yield Condition(field, "any", tuple(plain))
 
 
-def _range(field: str, bounds: TimeRange | AmountRange | None) -> Iterator[Condition]:
+def _range(field: str, bounds: TimeRange | DateRange | AmountRange | None) -> Iterator[Condition]:
     if bounds is None:
         return
     if isinstance(bounds, AmountRange) and bounds.eq is not None:

@@ -1,7 +1,8 @@
 """Ids as clients see them: a prefix that tells the type, and the UUID in hexadecimal.
 
 They are opaque: clients keep and send them, nothing more. An entry's id holds its account's UUID
-and its sequence, a transaction template's its UUID and its version.
+and its sequence, a transaction template's its UUID and its version, a statement line's its external
+account's UUID and its number.
 """
 
 import re
@@ -12,13 +13,21 @@ import strawberry
 
 LEDGER, ACCOUNT, TRANSACTION, ENTRY = "ldgr", "acct", "txn", "ent"
 TEMPLATE, LOT = "tmpl", "lot"
+EXTERNAL_ACCOUNT, IMPORT, EXTERNAL_STATEMENT, LINE = "xacc", "imp", "xstm", "line"
 
-_ID = re.compile(r"(ldgr|acct|txn|ent|tmpl|lot)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
+RECONCILIATION, RUN, MATCH, DISCREPANCY = "rcn", "run", "mtch", "disc"
+
+NUMBERED = (ENTRY, TEMPLATE, LINE)
+
+_ID = re.compile(
+    r"(ldgr|acct|txn|ent|tmpl|lot|xacc|imp|xstm|line|rcn|run|mtch|disc)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?",
+    re.ASCII,
+)
 _LAST_SEQUENCE = 2**63 - 1
 
 
 class Decoded(NamedTuple):
-    """What an id names; `sequence` only for entries, and the version of a template."""
+    """What an id names; `sequence` for entries, else a template's version or a line's number."""
 
     prefix: str
     uuid: UUID
@@ -37,10 +46,14 @@ def encode_template(template_id: UUID, version: int) -> strawberry.ID:
     return strawberry.ID(f"{TEMPLATE}_{template_id.hex}_{version}")
 
 
+def encode_line(external_account_id: UUID, number: int) -> strawberry.ID:
+    return strawberry.ID(f"{LINE}_{external_account_id.hex}_{number}")
+
+
 def decode(text: str) -> Decoded | None:
     """Read an id of any type; None where it is none."""
     match = _ID.fullmatch(text)
-    if match is None or (match[1] in (ENTRY, TEMPLATE)) != (match[3] is not None):
+    if match is None or (match[1] in NUMBERED) != (match[3] is not None):
         return None
     sequence = None if match[3] is None else int(match[3])
     if sequence is not None and sequence > _LAST_SEQUENCE:

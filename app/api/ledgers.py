@@ -21,6 +21,7 @@ from app.api.filters import (
 )
 from app.api.ids import LEDGER, encode
 from app.api.nodes import OPAQUE, Node, of_row
+from app.api.outside import ExternalAccount, ImportProfile
 from app.api.scalars import JSON, Amount, DateTime
 from app.api.templates import TransactionTemplate
 from app.api.transactions import Transaction
@@ -193,6 +194,34 @@ class Ledger(Node):
             self.row.ledger_id,
             TransactionTemplate.of,
             order="code",
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(description="The external accounts tied to its accounts, as they were made.")
+    def external_accounts(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[ExternalAccount]:
+        return connect(
+            info.context,
+            rows.external_accounts_of_ledger,
+            self.row.ledger_id,
+            ExternalAccount.of,
+            order="created_at",
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(description="How its CSV files are read, in order of name.")
+    def import_profiles(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[ImportProfile]:
+        return connect(
+            info.context,
+            rows.import_profiles_of_ledger,
+            self.row.ledger_id,
+            ImportProfile.of,
+            order="name",
             first=first,
             after=after,
         )

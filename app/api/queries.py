@@ -14,14 +14,38 @@ from app.api.entries import Entry
 from app.api.enums import Mode, Permission
 from app.api.errors import Code, CodedError
 from app.api.filters import LedgerFilter
-from app.api.ids import ACCOUNT, ENTRY, LEDGER, LOT, TEMPLATE, TRANSACTION, decode, decode_as
+from app.api.ids import (
+    ACCOUNT,
+    DISCREPANCY,
+    ENTRY,
+    EXTERNAL_ACCOUNT,
+    EXTERNAL_STATEMENT,
+    IMPORT,
+    LEDGER,
+    LINE,
+    LOT,
+    MATCH,
+    RECONCILIATION,
+    RUN,
+    TEMPLATE,
+    TRANSACTION,
+    decode,
+    decode_as,
+)
 from app.api.ledgers import Ledger
 from app.api.lots import CreditLot
 from app.api.nodes import Node
+from app.api.outside import ExternalAccount, ExternalStatement, StatementImport, StatementLine
+from app.api.reconciliations import (
+    Discrepancy,
+    Reconciliation,
+    ReconciliationMatch,
+    ReconciliationRun,
+)
 from app.api.scalars import DateTime
 from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
-from app.store import identity, rows
+from app.store import identity, reconciliation_rows, rows
 from app.store.reading import Lookup
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
@@ -174,6 +198,23 @@ class Query:
             return None
         return find_template(info, uuid, code, version, build=TransactionTemplate.of)
 
+    @strawberry.field(description="An external account by its id; null if this key sees none.")
+    def external_account(self, info: Info, id: Id) -> ExternalAccount | None:
+        uuid = decode_as(EXTERNAL_ACCOUNT, id)
+        return _find(info, rows.external_accounts_by_id, uuid, build=ExternalAccount.of)
+
+    @strawberry.field(
+        description="An import by its id, also while its file is read; null if this key sees none."
+    )
+    def statement_import(self, info: Info, id: Id) -> StatementImport | None:
+        uuid = decode_as(IMPORT, id)
+        return _find(info, rows.imports_by_id, uuid, build=StatementImport.of)
+
+    @strawberry.field(description="A reconciliation by its id; null if this key sees none.")
+    def reconciliation(self, info: Info, id: Id) -> Reconciliation | None:
+        uuid = decode_as(RECONCILIATION, id)
+        return _find(info, reconciliation_rows.reconciliations_by_id, uuid, build=Reconciliation.of)
+
 
 def _find(
     info: Info, lookup: Lookup[Any], uuid: UUID | None, *rest: str, build: Callable[[Any], Any]
@@ -189,6 +230,14 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     TEMPLATE: (rows.templates_by_id, TransactionTemplate.of),
     ENTRY: (rows.entries_by_id, Entry.of),
     LOT: (rows.lots_by_id, CreditLot.of),
+    EXTERNAL_ACCOUNT: (rows.external_accounts_by_id, ExternalAccount.of),
+    IMPORT: (rows.imports_by_id, StatementImport.of),
+    EXTERNAL_STATEMENT: (rows.statements_by_id, ExternalStatement.of),
+    LINE: (rows.statement_lines_by_id, StatementLine.of),
+    RECONCILIATION: (reconciliation_rows.reconciliations_by_id, Reconciliation.of),
+    RUN: (reconciliation_rows.runs_by_id, ReconciliationRun.of),
+    MATCH: (reconciliation_rows.matches_by_id, ReconciliationMatch.of),
+    DISCREPANCY: (reconciliation_rows.discrepancies_by_id, Discrepancy.of),
 }
 
 

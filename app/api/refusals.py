@@ -20,13 +20,14 @@ from app.api.context import Info
 from app.api.enums import (
     AccountStatus,
     Direction,
+    DiscrepancyStatus,
     ErrorCode,
     LotNotPossibleReason,
     NotReversibleReason,
     TransactionStatus,
     VelocityPeriod,
 )
-from app.api.ids import decode_as
+from app.api.ids import DISCREPANCY, MATCH, decode_as, encode
 from app.api.nodes import UserError
 from app.api.scalars import Amount, DateTime, Sequence
 from app.api.transactions import Transaction
@@ -71,6 +72,11 @@ class TemplateArchived(UserError):
 
 @strawberry.type(description="No account with this id is in the ledger.")
 class AccountNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="No external account with this id is visible to the API key.")
+class ExternalAccountNotFound(UserError):
     pass
 
 
@@ -326,6 +332,54 @@ class ConditionFailed(UserError):
         return find_account(info.context, self.account_id)
 
 
+@strawberry.type(description="No reconciliation with this id is visible to the API key.")
+class ReconciliationNotFound(UserError):
+    pass
+
+
+@strawberry.type(
+    description="No match with this id is visible to the API key; a run may have withdrawn it."
+)
+class MatchNotFound(UserError):
+    pass
+
+
+@strawberry.type(
+    description="No discrepancy with this id is visible to the API key; its cause may be gone."
+)
+class DiscrepancyNotFound(UserError):
+    pass
+
+
+@strawberry.type(description="The reconciliation is closed: what is in it stays as it is.")
+class ReconciliationClosed(UserError):
+    pass
+
+
+@strawberry.type(description="Something of the reconciliation is not dealt with.")
+class ReconciliationIncomplete(UserError):
+    proposed_matches: int = strawberry.field(description="How many matches wait for a word.")
+    open_discrepancies: int = strawberry.field(description="How many discrepancies are open.")
+
+
+@strawberry.type(description="A line or an entry is in a confirmed match: each counts once.")
+class AlreadyMatched(UserError):
+    match_id: strawberry.ID = strawberry.field(description="That match.")
+
+
+@strawberry.type(description="The match is confirmed, or a resolution stands on it.")
+class MatchConfirmed(UserError):
+    match_id: strawberry.ID = strawberry.field(description="The match.")
+
+
+@strawberry.type(
+    description="The discrepancy is not open, or not resolved, as it would have to be."
+)
+class DiscrepancyStanding(UserError):
+    discrepancy_id: strawberry.ID = strawberry.field(description="The discrepancy.")
+    discrepancy_status: DiscrepancyStatus = strawberry.field(description="Where it stands.")
+
+
 NewEntriesRefused = (
     LedgerNotFound
     | AccountNotOpen
@@ -364,6 +418,11 @@ def render(refusal: Refusal) -> UserError:
             fields["account_status"] = AccountStatus(refusal.account_status)
         case refusals.SettlementExceedsHold() | refusals.ReversalExceedsTransaction():
             fields["direction"] = Direction(refusal.direction.value)
+        case refusals.AlreadyMatched() | refusals.MatchConfirmed():
+            fields["match_id"] = encode(MATCH, refusal.match_id)
+        case refusals.DiscrepancyStanding():
+            fields["discrepancy_id"] = encode(DISCREPANCY, refusal.discrepancy_id)
+            fields["discrepancy_status"] = DiscrepancyStatus(refusal.discrepancy_status)
         case refusals.VelocityExceeded(period=str(period)):
             fields["period"] = VelocityPeriod(period)
     error: UserError = MEMBERS[type(refusal)](

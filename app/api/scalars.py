@@ -1,11 +1,12 @@
 """Scalars of our own, where the usual ones would take or give what is not exact.
 
-`Amount` never meets a float; `DateTime` never lacks an offset; `Sequence` is a counter in a string
+`Amount` never meets a float; `DateTime` never lacks an offset; `Date` is a
+day, of no time zone; `Sequence` is a counter in a string
 because it may pass 2^31; `JSON` is an object.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, NewType
 
 from graphql import (
@@ -27,6 +28,7 @@ from app.ledger.amounts import parse_amount
 
 Amount = NewType("Amount", int)
 DateTime = NewType("DateTime", datetime)
+Date = NewType("Date", date)
 Sequence = NewType("Sequence", int)
 JSON = NewType("JSON", dict[str, Any])
 
@@ -36,6 +38,7 @@ _SEQUENCE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _DATE_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST = datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -73,16 +76,27 @@ def _parse_date_time(value: object) -> DateTime:
     match = _DATE_TIME.fullmatch(_text(value, "DateTime"))
     if match is None:
         raise _bad("DateTime: RFC 3339 with an offset, such as 2026-01-31T12:00:00Z or …+02:00.")
-    date, time, fraction, offset = match.groups()
+    day, time, fraction, offset = match.groups()
     offset = "+00:00" if offset in "Zz" else offset
     try:
-        moment = datetime.fromisoformat(f"{date}T{time}{(fraction or '')[:7]}{offset}")
+        moment = datetime.fromisoformat(f"{day}T{time}{(fraction or '')[:7]}{offset}")
         moment = moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise _bad("DateTime: there is no such date or time.") from None
     if not EARLIEST <= moment < LATEST:
         raise _bad("DateTime: from 1900 up to 2200.")
     return DateTime(moment)
+
+
+def _parse_date(value: object) -> Date:
+    match = _DATE.fullmatch(_text(value, "Date"))
+    try:
+        day = date.fromisoformat(match[0] if match else "")
+    except ValueError:
+        raise _bad("Date: a day of the calendar such as 2026-01-31.") from None
+    if not EARLIEST.date() <= day < LATEST.date():
+        raise _bad("Date: from 1900 up to 2200.")
+    return Date(day)
 
 
 def serialize_date_time(moment: datetime) -> str:
@@ -147,6 +161,12 @@ SCALARS: dict[object, ScalarDefinition] = {
         specified_by_url="https://datatracker.ietf.org/doc/html/rfc3339",
         parse_value=_parse_date_time,
         serialize=serialize_date_time,
+    ),
+    Date: scalar(
+        name="Date",
+        description="A day of the calendar: 2026-01-31, from 1900 up to 2200.",
+        parse_value=_parse_date,
+        serialize=date.isoformat,
     ),
     Sequence: scalar(
         name="Sequence",

@@ -5,7 +5,10 @@ from strawberry.schema.config import StrawberryConfig
 
 from app.api.account_mutations import AccountMutations
 from app.api.ledger_mutations import LedgerMutations
+from app.api.outside_mutations import OutsideMutations
+from app.api.profile_mutations import ProfileMutations
 from app.api.queries import Query
+from app.api.reconciliation_mutations import ReconciliationMutations
 from app.api.scalars import SCALARS
 from app.api.template_mutations import TemplateMutations
 from app.api.transaction_mutations import TransactionMutations
@@ -26,6 +29,9 @@ class Mutation(
     TransactionMutations,
     TransferMutations,
     TemplateMutations,
+    OutsideMutations,
+    ReconciliationMutations,
+    ProfileMutations,
 ):
     pass
 

@@ -107,6 +107,42 @@ class AccountNotFound(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class ExternalAccountNotFound(Refusal):
+    """No external account of that id is visible to this API key."""
+
+    code = "EXTERNAL_ACCOUNT_NOT_FOUND"
+    message: str = "No external account with this id is visible to the API key."
+    path: Path = ("input", "externalAccountId")
+
+
+@dataclass(eq=False, kw_only=True)
+class ReconciliationNotFound(Refusal):
+    """No reconciliation of that id is visible to this API key."""
+
+    code = "RECONCILIATION_NOT_FOUND"
+    message: str = "No reconciliation with this id is visible to the API key."
+    path: Path = ("input", "reconciliationId")
+
+
+@dataclass(eq=False, kw_only=True)
+class MatchNotFound(Refusal):
+    """No match of that id is there any more, or visible to this API key."""
+
+    code = "MATCH_NOT_FOUND"
+    message: str = "No match with this id is visible to the API key; a run may have withdrawn it."
+    path: Path = ("input", "matchId")
+
+
+@dataclass(eq=False, kw_only=True)
+class DiscrepancyNotFound(Refusal):
+    """No discrepancy of that id is there any more, or visible to this API key."""
+
+    code = "DISCREPANCY_NOT_FOUND"
+    message: str = "No discrepancy with this id is visible to the API key; its cause may be gone."
+    path: Path = ("input", "discrepancyId")
+
+
+@dataclass(eq=False, kw_only=True)
 class IdempotencyConflict(Refusal):
     """The key was used in this ledger for a command with another content."""
 
@@ -123,6 +159,57 @@ class LedgerArchived(Refusal):
     code = "LEDGER_ARCHIVED"
     message: str = "The ledger is archived and takes no more writes."
     path: Path = ("input", "ledgerId")
+
+
+@dataclass(eq=False, kw_only=True)
+class ReconciliationClosed(Refusal):
+    """The reconciliation is closed: what is in it stays as it is."""
+
+    code = "RECONCILIATION_CLOSED"
+    message: str = "The reconciliation is closed; reopen it first."
+    path: Path = ("input", "reconciliationId")
+
+
+@dataclass(eq=False, kw_only=True)
+class ReconciliationIncomplete(Refusal):
+    """A reconciliation with proposals or open discrepancies is not closed as a matter of course."""
+
+    code = "RECONCILIATION_INCOMPLETE"
+    message: str = (
+        "Confirm or reject what is proposed and deal with what is open first, or accept all that"
+        " remains."
+    )
+    path: Path = ("input", "reconciliationId")
+    proposed_matches: int
+    open_discrepancies: int
+
+
+@dataclass(eq=False, kw_only=True)
+class AlreadyMatched(Refusal):
+    """A line or an entry is in a confirmed match: each is accounted for once."""
+
+    code = "ALREADY_MATCHED"
+    message: str = "A line or an entry of it is in a confirmed match already."
+    match_id: UUID
+
+
+@dataclass(eq=False, kw_only=True)
+class MatchConfirmed(Refusal):
+    """A match that is confirmed, or that a resolution stands on, is not simply taken away."""
+
+    code = "MATCH_CONFIRMED"
+    path: Path = ("input", "matchId")
+    match_id: UUID
+
+
+@dataclass(eq=False, kw_only=True)
+class DiscrepancyStanding(Refusal):
+    """The discrepancy is not open, or not resolved, as it would have to be."""
+
+    code = "DISCREPANCY_STANDING"
+    path: Path = ("input", "discrepancyId")
+    discrepancy_id: UUID
+    discrepancy_status: str
 
 
 @dataclass(eq=False, kw_only=True)
@@ -353,8 +440,17 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     Overloaded,
     LedgerNotFound,
     TransactionNotFound,
+    ExternalAccountNotFound,
+    ReconciliationNotFound,
+    MatchNotFound,
+    DiscrepancyNotFound,
     IdempotencyConflict,
     LedgerArchived,
+    ReconciliationClosed,
+    DiscrepancyStanding,
+    MatchConfirmed,
+    AlreadyMatched,
+    ReconciliationIncomplete,
     PendingTransactionsRemain,
     TemplateNotFound,
     TemplateArchived,

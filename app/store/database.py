@@ -183,6 +183,7 @@ class Database:
         self.statement_seconds = statement_seconds
         self.silence_seconds = statement_seconds * 2 / 3  # whoever waits for the writer shall hear
         self.connection_info = connection_info(url, statement_seconds=statement_seconds)
+        self._url = url
         self._writer_info = connection_info(
             url,
             statement_seconds=statement_seconds,
@@ -204,9 +205,16 @@ class Database:
     async def close(self) -> None:
         await asyncio.gather(self._reading.close(), self._writing.close())
 
-    async def connect(self) -> Connection:
-        """A connection of one's own, in autocommit mode; the writer lives on one."""
-        connection = await AsyncConnection.connect(self._writer_info, autocommit=True)
+    async def connect(self, *, patience: float | None = None) -> Connection:
+        """A connection of one's own, in autocommit mode; the writer lives on one.
+
+        With `patience`, for work on many rows: plans are as usual, and a statement or a lock may
+        take that many seconds.
+        """
+        info = self._writer_info
+        if patience is not None:
+            info = connection_info(self._url, statement_seconds=patience)
+        connection = await AsyncConnection.connect(info, autocommit=True)
         await _configure(connection)
         return connection
 

@@ -17,8 +17,8 @@ from uuid import UUID
 from sqlalchemy import Uuid, any_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from app.ledger.balances import Balances
-from app.store.database import Snapshot, sql
+from app.ledger.balances import Balances, Direction
+from app.store.database import Connection, Snapshot, sql
 from app.store.reading import of_organization
 from app.store.tables import accounts
 from app.store.totals import BITS, CHANGES, TOP, TOTALS, starts, ticks
@@ -72,6 +72,33 @@ async def balances_at_each(
     An account without entries before the last moment is absent.
     """
     return await _points(snapshot, account_ids, moments, None)
+
+
+async def balances_of_version(
+    connection: Connection,
+    organization_id: UUID,
+    account_id: UUID,
+    version: int,
+    moments: Sequence[datetime],
+    normal_balance: Direction,
+) -> list[int]:
+    """What was posted before each of the ascending moments, of the entries up to `version`.
+
+    On the account's normal side. For those who read more of the account and need it to agree.
+    """
+    cursor = await connection.execute(
+        _STEPS_OF_VERSION,
+        {
+            "organization": organization_id,
+            "account": account_id,
+            "version": version,
+            **_until(moments),
+        },
+    )
+    steps = {bucket: (latest, tuple(sums)) for bucket, latest, *sums in await cursor.fetchall()}
+    return [
+        past.balances.posted(normal_balance).amount for past in _accumulate(steps, len(moments))
+    ]
 
 
 async def totals_by_currency(
@@ -262,6 +289,14 @@ def _dated_steps(known: bool) -> str:
     """  # noqa: S608  all of it is ours
 
 
+_STEPS_OF_VERSION = f"""
+    WITH RECURSIVE known AS (
+        SELECT %(account)s::uuid AS account_id, %(version)s::int8 AS sequence
+    ), {_PIECES}
+    SELECT bucket, max(sequence), {_SUMS} FROM pieces
+    WHERE bucket < cardinality(%(ticks)s::int8[])
+    GROUP BY bucket
+"""  # noqa: S608  all of it is ours
 _BY_CURRENCY = f"""
     SELECT a.ledger_id, a.currency, a.exponent, count(DISTINCT a.account_id),
         {", ".join(f"coalesce(sum(p.{name}), 0)" for name in TOTALS)}

@@ -4,7 +4,7 @@ Amounts are whole minor units (int), times are UTC, enumerations their stored te
 named for what they list, look-ups `<what>_by_<key>`.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -13,13 +13,16 @@ from sqlalchemy import (
     FromClause,
     Select,
     Text,
+    Uuid,
     and_,
+    bindparam,
     case,
     exists,
     func,
     literal_column,
     select,
     true,
+    union_all,
 )
 
 from app.store.reading import Listing, Lookup, of_organization, visible
@@ -28,9 +31,15 @@ from app.store.tables import (
     api_keys,
     credit_lots,
     entries,
+    external_accounts,
+    external_statements,
+    import_profiles,
     ledgers,
     lot_movements,
     period_events,
+    statement_imports,
+    statement_line_repeats,
+    statement_lines,
     template_uses,
     transaction_events,
     transaction_templates,
@@ -216,6 +225,102 @@ class LotMovementRow(NamedTuple):
     transaction_sequence: int
 
 
+class ExternalAccountRow(NamedTuple):
+    """An account in an outside party's books; `last_statement` and `last_line` count on."""
+
+    external_account_id: UUID
+    ledger_id: UUID
+    account_id: UUID
+    name: str
+    kind: str
+    identification: str | None
+    inverted: bool
+    metadata: dict[str, Any]
+    created_at: datetime
+    last_statement: int
+    last_line: int
+
+
+class ImportProfileRow(NamedTuple):
+    """How a bank's CSV files are read."""
+
+    name: str
+    definition: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class ImportRow(NamedTuple):
+    """A file, or a list of rows, that came in for an external account."""
+
+    import_id: UUID
+    ledger_id: UUID
+    external_account_id: UUID
+    format: str
+    source_name: str | None
+    definition: dict[str, Any] | None
+    original_import_id: UUID | None
+    status: str
+    bytes_total: int | None
+    bytes_read: int
+    lines_read: int
+    lines_new: int
+    lines_known: int
+    lines_skipped: int
+    failure_code: str | None
+    failure_message: str | None
+    failure_line: int | None
+    failure_column: int | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+class ExternalStatementRow(NamedTuple):
+    """A statement of an external account, and what our account there counts in."""
+
+    external_statement_id: UUID
+    ledger_id: UUID
+    external_account_id: UUID
+    import_id: UUID
+    number: int
+    reference: str | None
+    currency: str
+    from_date: date | None
+    through_date: date | None
+    opening_balance: int | None
+    closing_balance: int | None
+    line_count: int
+    line_total: int
+    known_count: int
+    created_at: datetime
+    account_currency: str
+    account_exponent: int
+
+
+class StatementLineRow(NamedTuple):
+    """A line as it was stored, and what our account there counts in.
+
+    `position` is where it stands in the statement that it is listed in, or else in its own.
+    """
+
+    external_account_id: UUID
+    number: int
+    external_statement_id: UUID
+    position: int
+    source_line: int | None
+    booked_on: date
+    value_on: date | None
+    amount: int
+    currency: str
+    reference: str | None
+    end_to_end_id: str | None
+    counterparty: str | None
+    description: str | None
+    details: dict[str, Any] | None
+    account_currency: str
+    account_exponent: int
+
+
 def _columns(row: Any, table: FromClause) -> Select[Any]:
     return select(*(table.c[name] for name in row._fields))
 
@@ -269,6 +374,76 @@ _movement = select(
         entries.c.organization_id == lot_movements.c.organization_id,
         entries.c.account_id == lot_movements.c.account_id,
         entries.c.sequence == lot_movements.c.sequence,
+    ),
+)
+
+_external_account = _columns(ExternalAccountRow, external_accounts)
+_import = _columns(ImportRow, statement_imports)
+_account_of_statement = and_(
+    accounts.c.organization_id == external_accounts.c.organization_id,
+    accounts.c.account_id == external_accounts.c.account_id,
+)
+_statement = (
+    select(
+        *(external_statements.c[name] for name in ExternalStatementRow._fields[:-2]),
+        accounts.c.currency.label("account_currency"),
+        accounts.c.exponent.label("account_exponent"),
+    )
+    .join_from(
+        external_statements,
+        external_accounts,
+        and_(
+            external_accounts.c.organization_id == external_statements.c.organization_id,
+            external_accounts.c.external_account_id == external_statements.c.external_account_id,
+        ),
+    )
+    .join(accounts, _account_of_statement)
+)
+_line = (
+    select(
+        *(statement_lines.c[name] for name in StatementLineRow._fields[:-2]),
+        accounts.c.currency.label("account_currency"),
+        accounts.c.exponent.label("account_exponent"),
+    )
+    .join_from(
+        statement_lines,
+        external_accounts,
+        and_(
+            external_accounts.c.organization_id == statement_lines.c.organization_id,
+            external_accounts.c.external_account_id == statement_lines.c.external_account_id,
+        ),
+    )
+    .join(accounts, _account_of_statement)
+)
+# Where the lines of a statement stand: those that it was the first to have, and the others.
+_places = union_all(
+    select(
+        statement_lines.c.organization_id,
+        statement_lines.c.external_statement_id,
+        statement_lines.c.position,
+        statement_lines.c.external_account_id,
+        statement_lines.c.number,
+    ).where(statement_lines.c.number > literal_column("0")),
+    select(
+        statement_line_repeats.c.organization_id,
+        statement_line_repeats.c.external_statement_id,
+        statement_line_repeats.c.position,
+        statement_line_repeats.c.external_account_id,
+        statement_line_repeats.c.number,
+    ),
+).subquery("places")
+_placed_line = _line.with_only_columns(
+    *(
+        _places.c.position if column.key == "position" else column
+        for column in _line.selected_columns
+    ),
+    maintain_column_froms=True,
+).join(
+    _places,
+    and_(
+        _places.c.organization_id == statement_lines.c.organization_id,
+        _places.c.external_account_id == statement_lines.c.external_account_id,
+        _places.c.number == statement_lines.c.number,
     ),
 )
 
@@ -381,6 +556,39 @@ movements_by_entry = Lookup(
     entries,
     (lot_movements.c.account_id, lot_movements.c.sequence),
     (lot_movements.c.lot_id,),
+)
+
+external_accounts_by_id = Lookup(
+    ExternalAccountRow,
+    _external_account,
+    external_accounts,
+    (external_accounts.c.external_account_id,),
+)
+import_profiles_by_name = Lookup(
+    ImportProfileRow,
+    _columns(ImportProfileRow, import_profiles),
+    import_profiles,
+    (import_profiles.c.ledger_id, import_profiles.c.name),
+)
+imports_by_id = Lookup(ImportRow, _import, statement_imports, (statement_imports.c.import_id,))
+statements_by_id = Lookup(
+    ExternalStatementRow,
+    _statement,
+    external_statements,
+    (external_statements.c.external_statement_id,),
+)
+statements_by_import = Lookup(
+    ExternalStatementRow,
+    _statement,
+    external_statements,
+    (external_statements.c.import_id,),
+    (external_statements.c.number,),
+)
+statement_lines_by_id = Lookup(
+    StatementLineRow,
+    _line,
+    external_accounts,
+    (statement_lines.c.external_account_id, statement_lines.c.number),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -574,4 +782,94 @@ versions_of_template = Listing(
     ),
     {},
     {"version": ("version",)},
+)
+external_accounts_of_ledger = Listing(
+    ExternalAccountRow,
+    _external_account,
+    lambda ledger_id: and_(
+        of_organization(external_accounts), external_accounts.c.ledger_id == ledger_id
+    ),
+    {},
+    {"created_at": ("external_account_id",)},
+)
+external_accounts_of_account = Listing(
+    ExternalAccountRow,
+    _external_account,
+    lambda account_id: and_(
+        of_organization(external_accounts),
+        external_accounts.c.account_id == account_id,
+        external_accounts.c.last_line >= literal_column("0"),  # as the index has it
+    ),
+    {},
+    {"created_at": ("external_account_id",)},
+)
+import_profiles_of_ledger = Listing(
+    ImportProfileRow,
+    _columns(ImportProfileRow, import_profiles),
+    lambda ledger_id: and_(
+        of_organization(import_profiles), import_profiles.c.ledger_id == ledger_id
+    ),
+    {},
+    {"name": ("name",)},
+)
+imports_of_external_account = Listing(
+    ImportRow,
+    _import,
+    lambda external_account_id: and_(
+        of_organization(statement_imports),
+        statement_imports.c.external_account_id == external_account_id,
+        statement_imports.c.lines_read >= literal_column("0"),  # as the index has it
+    ),
+    {},
+    {"created_at": ("import_id",)},
+)
+statements_of_external_account = Listing(
+    ExternalStatementRow,
+    _statement,
+    lambda external_account_id: and_(
+        of_organization(external_statements),
+        external_statements.c.external_account_id == external_account_id,
+        external_statements.c.number > literal_column("0"),  # as the index has it
+    ),
+    {},
+    {"number": ("number",)},
+)
+statements_of_import = Listing(
+    ExternalStatementRow,
+    _statement,
+    lambda import_id: and_(
+        of_organization(external_statements),
+        external_statements.c.import_id == import_id,
+        external_statements.c.number > literal_column("0"),  # as the index has it
+    ),
+    {},
+    {"number": ("number",)},
+)
+lines_of_external_account = Listing(
+    StatementLineRow,
+    _line,
+    lambda external_account_id: and_(
+        of_organization(statement_lines),
+        statement_lines.c.external_account_id == external_account_id,
+        statement_lines.c.number > literal_column("0"),  # as the index by date has it
+    ),
+    {
+        "booked_on": statement_lines.c.booked_on,
+        "amount": statement_lines.c.amount,
+        "currency": statement_lines.c.currency,
+        "reference": statement_lines.c.reference,
+        "end_to_end_id": statement_lines.c.end_to_end_id,
+    },
+    {"number": ("number",), "booked_on": ("booked_on", "number")},
+)
+lines_of_statement = Listing(
+    StatementLineRow,
+    _placed_line,
+    lambda statement_id: and_(
+        _places.c.organization_id == bindparam("organization", type_=Uuid),
+        of_organization(statement_lines),
+        _places.c.external_statement_id == statement_id,
+    ),
+    {},
+    {"position": ("position",)},
 )

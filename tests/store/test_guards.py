@@ -230,6 +230,8 @@ GRANTED = {
                 "lines_known",
                 "lines_new",
                 "lines_read",
+                "lines_skipped",
+                "original_import_id",
                 "status",
             )
         ),

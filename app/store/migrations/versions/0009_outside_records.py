@@ -41,8 +41,8 @@ GRANTS = [
     ),
     "GRANT UPDATE (definition, updated_at), DELETE ON import_profiles TO ledgers_app",
     (
-        "GRANT UPDATE (content_hash, status, bytes_total, bytes_read, lines_read, lines_new,"
-        " lines_known, failure_code, failure_message, failure_line, failure_column, finished_at)"
+        "GRANT UPDATE (content_hash, original_import_id, status, bytes_total, bytes_read, lines_read, lines_new,"
+        " lines_known, lines_skipped, failure_code, failure_message, failure_line, failure_column, finished_at)"
         " ON statement_imports TO ledgers_app"
     ),
 ]
@@ -119,12 +119,14 @@ def upgrade() -> None:
         sa.Column("source_name", sa.Text(), nullable=True),
         sa.Column("definition", postgresql.JSONB(), nullable=True),
         sa.Column("content_hash", sa.LargeBinary(), nullable=True),
+        sa.Column("original_import_id", sa.Uuid(), nullable=True),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("bytes_total", sa.BigInteger(), nullable=True),
         sa.Column("bytes_read", sa.BigInteger(), nullable=False),
         sa.Column("lines_read", sa.BigInteger(), nullable=False),
         sa.Column("lines_new", sa.BigInteger(), nullable=False),
         sa.Column("lines_known", sa.BigInteger(), nullable=False),
+        sa.Column("lines_skipped", sa.BigInteger(), nullable=False),
         sa.Column("failure_code", sa.Text(), nullable=True),
         sa.Column("failure_message", sa.Text(), nullable=True),
         sa.Column("failure_line", sa.BigInteger(), nullable=True),
@@ -144,14 +146,19 @@ def upgrade() -> None:
             name=op.f("statement_imports_failure"),
         ),
         sa.CheckConstraint(
-            "status <> 'completed' OR content_hash IS NOT NULL",
+            "status NOT IN ('completed', 'recognised') OR content_hash IS NOT NULL",
             name=op.f("statement_imports_hashed"),
         ),
         sa.CheckConstraint(
-            "status IN ('importing', 'completed', 'failed')", name=op.f("statement_imports_status")
+            "(original_import_id IS NULL) = (status <> 'recognised')",
+            name=op.f("statement_imports_recognised"),
         ),
         sa.CheckConstraint(
-            "least(bytes_read, lines_read, lines_new, lines_known) >= 0",
+            "status IN ('importing', 'completed', 'recognised', 'failed')",
+            name=op.f("statement_imports_status"),
+        ),
+        sa.CheckConstraint(
+            "least(bytes_read, lines_read, lines_new, lines_known, lines_skipped) >= 0",
             name=op.f("statement_imports_counts"),
         ),
         sa.CheckConstraint(
@@ -165,6 +172,11 @@ def upgrade() -> None:
                 "external_accounts.external_account_id",
             ],
             name="statement_imports_external_account",
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id", "original_import_id"],
+            ["statement_imports.organization_id", "statement_imports.import_id"],
+            name="statement_imports_original",
         ),
         sa.PrimaryKeyConstraint(
             "organization_id", "import_id", name=op.f("statement_imports_pkey")
@@ -184,6 +196,13 @@ def upgrade() -> None:
         ["organization_id", "external_account_id", "import_id"],
         unique=False,
         postgresql_where=sa.text("lines_read >= 0"),
+    )
+    op.create_index(
+        "statement_imports_importing",
+        "statement_imports",
+        ["organization_id", "import_id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'importing'"),
     )
     op.create_table(
         "external_statements",

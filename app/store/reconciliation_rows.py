@@ -1,0 +1,433 @@
+"""What reading gives of reconciliations; see `rows.py`."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    case,
+    exists,
+    literal_column,
+    or_,
+    select,
+)
+
+from app.store.database import Snapshot
+from app.store.reading import Listing, Lookup, of_organization
+from app.store.rows import (
+    EntryRow,
+    StatementLineRow,
+    entries_by_id,
+    statement_lines_by_id,
+)
+from app.store.tables import (
+    api_keys,
+    entries,
+    external_accounts,
+    reconciliation_discrepancies,
+    reconciliation_events,
+    reconciliation_match_entries,
+    reconciliation_match_lines,
+    reconciliation_matches,
+    reconciliation_runs,
+    reconciliations,
+    statement_lines,
+)
+
+
+class ReconciliationRow(NamedTuple):
+    """A reconciliation, with its balances and counts as of its latest change."""
+
+    reconciliation_id: UUID
+    ledger_id: UUID
+    external_account_id: UUID
+    account_id: UUID
+    name: str
+    from_date: date
+    through_date: date
+    time_zone: str
+    margin_days: int
+    rules: list[dict[str, Any]]
+    created_at: datetime
+    status: str
+    closed_at: datetime | None
+    examined_at: datetime | None
+    ledger_balance: int | None
+    statement_balance: int | None
+    items: list[dict[str, Any]] | None
+    counts: dict[str, int] | None
+
+
+class RunRow(NamedTuple):
+    """A run of a reconciliation, and the name of the API key that asked for it."""
+
+    run_id: UUID
+    reconciliation_id: UUID
+    status: str
+    requested_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    failure: str | None
+    confirmed: int
+    proposed: int
+    withdrawn: int
+    appeared: int
+    vanished: int
+    api_key_name: str
+
+
+class MatchRow(NamedTuple):
+    """A match, and the name of the API key that made or confirmed it."""
+
+    match_id: UUID
+    reconciliation_id: UUID
+    status: str
+    origin: str
+    rule: str | None
+    score: int
+    difference: int
+    days: int
+    reason: str | None
+    decided_at: datetime | None
+    api_key_name: str | None
+
+
+class DiscrepancyRow(NamedTuple):
+    """A discrepancy, and the name of the API key that dealt with it."""
+
+    discrepancy_id: UUID
+    reconciliation_id: UUID
+    ledger_id: UUID
+    external_account_id: UUID
+    account_id: UUID
+    kind: str
+    day: date
+    amount: int
+    match_id: UUID | None
+    line_number: int | None
+    entry_sequence: int | None
+    other_line: int | None
+    external_statement_id: UUID | None
+    status: str
+    resolution: str | None
+    reason: str | None
+    resolved_at: datetime | None
+    transaction_sequence: int | None
+    resolved_match_id: UUID | None
+    api_key_name: str | None
+
+
+class ReconciliationEventRow(NamedTuple):
+    """Something that was done to a reconciliation, and the name of the API key that did it."""
+
+    number: int
+    kind: str
+    reason: str | None
+    details: dict[str, Any]
+    recorded_at: datetime
+    api_key_name: str
+
+
+class Unreconciled(NamedTuple):
+    """How many entries of an account no closed reconciliation covers, and what they come to."""
+
+    entries: int
+    amount: int
+
+
+def _by(row: Any, table: Any, *, optional: bool = False) -> Select[Any]:
+    """The columns of a row, with the name of the API key."""
+    return select(
+        *(
+            api_keys.c.name.label(name) if name == "api_key_name" else table.c[name]
+            for name in row._fields
+        )
+    ).join_from(
+        table,
+        api_keys,
+        and_(
+            api_keys.c.organization_id == table.c.organization_id,
+            api_keys.c.api_key_id == table.c.api_key_id,
+        ),
+        isouter=optional,
+    )
+
+
+_reconciliation = select(*(reconciliations.c[name] for name in ReconciliationRow._fields))
+_run = _by(RunRow, reconciliation_runs)
+_match = _by(MatchRow, reconciliation_matches, optional=True)
+_discrepancy = _by(DiscrepancyRow, reconciliation_discrepancies, optional=True)
+_event = _by(ReconciliationEventRow, reconciliation_events)
+
+
+def _of_match(members: Any) -> ColumnElement[bool]:
+    return and_(
+        members.c.organization_id == reconciliation_matches.c.organization_id,
+        members.c.match_id == reconciliation_matches.c.match_id,
+    )
+
+
+def _any(column: Any) -> ColumnElement[bool]:
+    """Holds for all, and lets an index serve that states it."""
+    return and_(column > literal_column("0"))
+
+
+# ---- by key --------------------------------------------------------------------------------------
+
+reconciliations_by_id = Lookup(
+    ReconciliationRow, _reconciliation, reconciliations, (reconciliations.c.reconciliation_id,)
+)
+runs_by_id = Lookup(RunRow, _run, reconciliation_runs, (reconciliation_runs.c.run_id,))
+matches_by_id = Lookup(
+    MatchRow, _match, reconciliation_matches, (reconciliation_matches.c.match_id,)
+)
+matches_by_line = Lookup(
+    MatchRow,
+    _match.join(reconciliation_match_lines, _of_match(reconciliation_match_lines)),
+    reconciliation_matches,
+    (reconciliation_match_lines.c.external_account_id, reconciliation_match_lines.c.number),
+    (reconciliation_matches.c.match_id,),
+)
+closed_matches_by_entry = Lookup(
+    MatchRow,
+    _match.join(reconciliation_match_entries, _of_match(reconciliation_match_entries))
+    .join(
+        reconciliations,
+        and_(
+            reconciliations.c.organization_id == reconciliation_matches.c.organization_id,
+            reconciliations.c.reconciliation_id == reconciliation_matches.c.reconciliation_id,
+        ),
+    )
+    .where(
+        reconciliation_match_entries.c.confirmed,
+        reconciliations.c.status == literal_column("'closed'"),
+    ),
+    reconciliation_matches,
+    (reconciliation_match_entries.c.account_id, reconciliation_match_entries.c.sequence),
+)
+lines_by_match = Lookup(
+    StatementLineRow,
+    statement_lines_by_id.select.join(
+        reconciliation_match_lines,
+        and_(
+            reconciliation_match_lines.c.organization_id == statement_lines.c.organization_id,
+            reconciliation_match_lines.c.external_account_id
+            == statement_lines.c.external_account_id,
+            reconciliation_match_lines.c.number == statement_lines.c.number,
+        ),
+    ),
+    external_accounts,
+    (reconciliation_match_lines.c.match_id,),
+    (statement_lines.c.number,),
+)
+entries_by_match = Lookup(
+    EntryRow,
+    entries_by_id.select.join(
+        reconciliation_match_entries,
+        and_(
+            reconciliation_match_entries.c.organization_id == entries.c.organization_id,
+            reconciliation_match_entries.c.account_id == entries.c.account_id,
+            reconciliation_match_entries.c.sequence == entries.c.sequence,
+        ),
+    ),
+    entries,
+    (reconciliation_match_entries.c.match_id,),
+    (entries.c.sequence,),
+)
+discrepancies_by_id = Lookup(
+    DiscrepancyRow,
+    _discrepancy,
+    reconciliation_discrepancies,
+    (reconciliation_discrepancies.c.discrepancy_id,),
+)
+
+# ---- by page -------------------------------------------------------------------------------------
+
+
+def _has_match(*, confirmed: bool) -> ColumnElement[bool]:
+    members = reconciliation_match_lines
+    own = (
+        members.c.confirmed
+        if confirmed
+        else and_(
+            ~members.c.confirmed,
+            members.c.reconciliation_id == reconciliations.c.reconciliation_id,
+        )
+    )
+    return (
+        exists()
+        .where(
+            members.c.organization_id == statement_lines.c.organization_id,
+            members.c.external_account_id == statement_lines.c.external_account_id,
+            members.c.number == statement_lines.c.number,
+            own,
+        )
+        .correlate_except(members)
+    )
+
+
+_line_state = case(
+    (_has_match(confirmed=True), literal_column("'matched'")),
+    (_has_match(confirmed=False), literal_column("'proposed'")),
+    else_=literal_column("'unmatched'"),
+).cast(Text)
+
+reconciliations_of_external_account = Listing(
+    ReconciliationRow,
+    _reconciliation,
+    lambda external_account_id: and_(
+        of_organization(reconciliations),
+        reconciliations.c.external_account_id == external_account_id,
+        _any(reconciliations.c.last_event),
+    ),
+    {"status": reconciliations.c.status},
+    {"created_at": ("reconciliation_id",)},
+)
+lines_of_reconciliation = Listing(
+    StatementLineRow,
+    statement_lines_by_id.select.join(
+        reconciliations,
+        and_(
+            reconciliations.c.organization_id == statement_lines.c.organization_id,
+            reconciliations.c.external_account_id == statement_lines.c.external_account_id,
+        ),
+    ),
+    lambda reconciliation_id: and_(
+        of_organization(reconciliations),
+        reconciliations.c.reconciliation_id == reconciliation_id,
+        _any(statement_lines.c.number),
+        statement_lines.c.booked_on >= reconciliations.c.from_date,
+        statement_lines.c.booked_on <= reconciliations.c.through_date,
+    ),
+    {"state": _line_state},
+    {"booked_on": ("booked_on", "number")},
+)
+unmatched_entries_of_reconciliation = Listing(
+    EntryRow,
+    entries_by_id.select.join(
+        reconciliation_discrepancies,
+        and_(
+            reconciliation_discrepancies.c.organization_id == entries.c.organization_id,
+            reconciliation_discrepancies.c.account_id == entries.c.account_id,
+            reconciliation_discrepancies.c.entry_sequence == entries.c.sequence,
+        ),
+    ),
+    lambda reconciliation_id: and_(
+        of_organization(reconciliation_discrepancies),
+        reconciliation_discrepancies.c.reconciliation_id == reconciliation_id,
+        reconciliation_discrepancies.c.kind != literal_column("''"),
+        reconciliation_discrepancies.c.status != literal_column("'resolved'"),
+    ),
+    {},
+    {"sequence": ("sequence",)},
+)
+matches_of_reconciliation = Listing(
+    MatchRow,
+    _match,
+    lambda reconciliation_id: and_(
+        of_organization(reconciliation_matches),
+        reconciliation_matches.c.reconciliation_id == reconciliation_id,
+        reconciliation_matches.c.score >= literal_column("0"),
+    ),
+    {"status": reconciliation_matches.c.status, "rule": reconciliation_matches.c.rule},
+    {"id": ("match_id",)},
+)
+discrepancies_of_reconciliation = Listing(
+    DiscrepancyRow,
+    _discrepancy,
+    lambda reconciliation_id: and_(
+        of_organization(reconciliation_discrepancies),
+        reconciliation_discrepancies.c.reconciliation_id == reconciliation_id,
+        reconciliation_discrepancies.c.kind != literal_column("''"),
+    ),
+    {
+        "kind": reconciliation_discrepancies.c.kind,
+        "status": reconciliation_discrepancies.c.status,
+        "match_id": reconciliation_discrepancies.c.match_id,
+    },
+    {"day": ("day", "discrepancy_id")},
+)
+runs_of_reconciliation = Listing(
+    RunRow,
+    _run,
+    lambda reconciliation_id: and_(
+        of_organization(reconciliation_runs),
+        reconciliation_runs.c.reconciliation_id == reconciliation_id,
+        reconciliation_runs.c.confirmed >= literal_column("0"),
+    ),
+    {},
+    {"requested_at": ("run_id",)},
+)
+events_of_reconciliation = Listing(
+    ReconciliationEventRow,
+    _event,
+    lambda reconciliation_id: and_(
+        of_organization(reconciliation_events),
+        reconciliation_events.c.reconciliation_id == reconciliation_id,
+    ),
+    {},
+    {"number": ("number",)},
+)
+
+_covered = (
+    exists()
+    .where(
+        reconciliation_match_entries.c.organization_id == entries.c.organization_id,
+        reconciliation_match_entries.c.account_id == entries.c.account_id,
+        reconciliation_match_entries.c.sequence == entries.c.sequence,
+        reconciliation_match_entries.c.confirmed,
+        reconciliations.c.organization_id == reconciliation_match_entries.c.organization_id,
+        reconciliations.c.reconciliation_id == reconciliation_match_entries.c.reconciliation_id,
+        reconciliations.c.status == literal_column("'closed'"),
+    )
+    .correlate_except(reconciliation_match_entries, reconciliations)
+)
+unreconciled_entries_of_account = Listing(
+    EntryRow,
+    entries_by_id.select,
+    lambda account_id: and_(
+        of_organization(entries),
+        entries.c.account_id == account_id,
+        _any(entries.c.amount),
+        or_(
+            entries.c.effect == literal_column("'post'"),
+            entries.c.effect == literal_column("'settle'"),
+        ),
+        ~_covered,
+    ),
+    {"effective_at": entries.c.effective_at},
+    {"effective_at": ("effective_at", "sequence")},
+)
+
+_UNRECONCILED = """
+    SELECT a.account_id, count(e.sequence),
+        coalesce(sum(CASE WHEN e.direction = a.normal_balance THEN e.amount ELSE -e.amount END), 0)
+    FROM accounts a
+    JOIN entries e ON e.organization_id = a.organization_id AND e.account_id = a.account_id
+        AND e.amount > 0 AND e.effect IN ('post', 'settle')
+        AND (%(as_of)s::timestamptz IS NULL OR e.effective_at <= %(as_of)s)
+    WHERE a.organization_id = %(organization)s AND a.account_id = ANY(%(ids)s::uuid[])
+        AND NOT EXISTS (
+            SELECT FROM reconciliation_match_entries m
+            JOIN reconciliations r USING (organization_id, reconciliation_id)
+            WHERE m.organization_id = e.organization_id AND m.account_id = e.account_id
+                AND m.sequence = e.sequence AND m.confirmed AND r.status = 'closed'
+        )
+    GROUP BY a.account_id
+"""
+
+
+async def unreconciled_by_account(
+    snapshot: Snapshot, account_ids: Iterable[UUID], as_of: datetime | None
+) -> Mapping[UUID, Unreconciled]:
+    """What no closed reconciliation covers of each account, of entries effective by `as_of` (UTC).
+
+    It reads all those entries. An account without any is absent.
+    """
+    rows = await snapshot.rows(_UNRECONCILED, {"ids": list(account_ids), "as_of": as_of})
+    return {account_id: Unreconciled(count, amount) for account_id, count, amount in rows}

@@ -1,0 +1,334 @@
+"""A desk to reconcile at: one account, what the bank says of it, and runs without a server."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from app.ledger.accounts import Mode, Scope
+from app.ledger.administration import CreateAccount, CreateLedger
+from app.ledger.balances import Direction
+from app.ledger.commands import EntryDraft, PostTransaction
+from app.ledger.reconciliation import DEFAULT_RULES, CreateReconciliation, Rule
+from app.store import administration, identity, reconciling
+from app.store.database import Connection, Database
+from app.store.matching import Found
+from app.store.reconciling import Author
+from app.store.writer import Writer
+
+from .books import writing
+
+DAY = date(2026, 3, 1)
+
+
+def day(number: int) -> date:
+    """The first of March is day 1."""
+    return DAY + timedelta(days=number - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a statement, in the bank's terms, on day `on` of March."""
+
+    amount: int
+    on: int = 1
+    reference: str | None = None
+    end_to_end_id: str | None = None
+    description: str | None = None
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An entry of the account: positive on its normal side, which is debit."""
+
+    amount: int
+    on: int = 1
+    external_id: str | None = None
+    description: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    key: str | None = None
+
+
+@dataclass(slots=True)
+class Desk:
+    """An account `bank` and its counterpart, with an external account."""
+
+    database: Database
+    writer: Writer
+    author: Author
+    ledger_id: UUID
+    bank: UUID
+    other: UUID
+    external: UUID
+    inverted: bool = False
+    lines: int = 0
+    statements: int = 0
+
+    async def post(self, *rows: Row) -> list[UUID]:
+        """Post a transaction for each row, at noon of its day."""
+        made = []
+        for row in rows:
+            side = Direction.DEBIT if row.amount > 0 else Direction.CREDIT
+            command = PostTransaction(
+                scope=self.author.scope,
+                transaction_id=uuid7(),
+                ledger_id=self.ledger_id,
+                idempotency_key=row.key or str(uuid7()),
+                entries=(
+                    EntryDraft(self.bank, side, abs(row.amount)),
+                    EntryDraft(self.other, side.opposite, abs(row.amount)),
+                ),
+                external_id=row.external_id,
+                description=row.description,
+                metadata=row.metadata,
+                effective_at=datetime.combine(day(row.on), datetime.min.time(), UTC)
+                + timedelta(hours=12),
+            )
+            made.append(self.writer.submit([command]))
+        for answer in made:
+            result = await answer
+            assert isinstance(result, list), result
+        return [(await answer)[0].transaction.transaction_id for answer in made]  # type: ignore[union-attr, index]
+
+    async def state(
+        self,
+        lines: Iterable[Line],
+        *,
+        days: tuple[int, int] | None = None,
+        opening: int | None = None,
+        closing: int | None = None,
+    ) -> UUID:
+        """Store a statement, as an import does."""
+        lines = list(lines)
+        import_id, statement_id = uuid7(), uuid7()
+        self.statements += 1
+        first, last = days or (min(one.on for one in lines), max(one.on for one in lines))
+        common = {
+            "o": self.author.scope.organization_id,
+            "l": self.ledger_id,
+            "x": self.external,
+            "i": import_id,
+            "s": statement_id,
+        }
+        async with self.database.writing() as connection:
+            await connection.execute(
+                "SELECT FROM external_accounts WHERE organization_id = %(o)s"
+                " AND external_account_id = %(x)s FOR NO KEY UPDATE",
+                common,
+            )
+            await connection.execute(
+                "INSERT INTO statement_imports (organization_id, import_id, ledger_id,"
+                " external_account_id, api_key_id, format, content_hash, status, bytes_read,"
+                " lines_read, lines_new, lines_known, created_at, finished_at) VALUES (%(o)s,"
+                " %(i)s, %(l)s, %(x)s, %(k)s, 'rows', %(h)s, 'completed', 0, %(n)s, %(n)s, 0,"
+                " now(), now())",
+                common
+                | {
+                    "k": self.author.api_key_id,
+                    "h": sha256(import_id.bytes).digest(),
+                    "n": len(lines),
+                },
+            )
+            await connection.execute(
+                "INSERT INTO external_statements (organization_id, external_statement_id,"
+                " ledger_id, external_account_id, import_id, number, currency, from_date,"
+                " through_date, opening_balance, closing_balance, line_count, line_total,"
+                " known_count, created_at) VALUES (%(o)s, %(s)s, %(l)s, %(x)s, %(i)s, %(n)s, 'EUR',"
+                " %(f)s, %(t)s, %(ob)s, %(cb)s, %(c)s, %(sum)s, 0, now())",
+                common
+                | {
+                    "n": self.statements,
+                    "f": day(first),
+                    "t": day(last),
+                    "ob": opening,
+                    "cb": closing,
+                    "c": len(lines),
+                    "sum": sum(one.amount for one in lines if one.currency == "EUR"),
+                },
+            )
+            for place, one in enumerate(lines, 1):
+                self.lines += 1
+                await connection.execute(
+                    "INSERT INTO statement_lines (organization_id, external_account_id, number,"
+                    " external_statement_id, position, booked_on, amount, currency, reference,"
+                    " end_to_end_id, description, fingerprint, occurrence) VALUES (%(o)s, %(x)s,"
+                    " %(n)s, %(s)s, %(p)s, %(d)s, %(a)s, %(c)s, %(r)s, %(e)s, %(t)s, %(h)s, 1)",
+                    common
+                    | {
+                        "n": self.lines,
+                        "p": place,
+                        "d": day(one.on),
+                        "a": one.amount,
+                        "c": one.currency,
+                        "r": one.reference,
+                        "e": one.end_to_end_id,
+                        "t": one.description,
+                        "h": sha256(str((self.external, self.lines)).encode()).digest(),
+                    },
+                )
+            await connection.execute(
+                "UPDATE external_accounts SET last_line = %(ll)s, last_statement = %(ls)s"
+                " WHERE organization_id = %(o)s AND external_account_id = %(x)s",
+                common | {"ll": self.lines, "ls": self.statements},
+            )
+        return statement_id
+
+    async def open(
+        self, *rules: Rule, days: tuple[int, int] = (1, 31), margin_days: int = 30
+    ) -> "Reconciling":
+        """Open a reconciliation of these days of March."""
+        command = CreateReconciliation(
+            scope=self.author.scope,
+            reconciliation_id=uuid7(),
+            external_account_id=self.external,
+            name="March",
+            from_date=day(days[0]),
+            through_date=day(days[1]),
+            api_key_id=self.author.api_key_id,
+            margin_days=margin_days,
+            rules=rules or DEFAULT_RULES,
+        )
+        command.check()
+        async with self.database.writing() as connection:
+            await reconciling.create(connection, command)
+        return Reconciling(self, command.reconciliation_id)
+
+
+@dataclass(slots=True)
+class Reconciling:
+    """One reconciliation."""
+
+    desk: Desk
+    id: UUID
+
+    async def run(self) -> Found:
+        """Run it as the server's task does, here and now."""
+        author = self.desk.author
+        async with self.desk.database.writing() as connection:
+            run_id = await reconciling.request_run(connection, author, self.id)
+        async with await self.desk.database.connect(patience=60) as connection:
+            found = await reconciling.run_one(
+                connection, author.scope.organization_id, run_id, self.id, author.api_key_id, "test"
+            )
+        assert found is not None
+        return found
+
+    async def rows(self, statement: str) -> Sequence[tuple[Any, ...]]:
+        """What a statement finds with %(r)s for the reconciliation."""
+        async with self.desk.database.writing() as connection:
+            return await (await connection.execute(statement, {"r": self.id})).fetchall()
+
+    async def matches(self) -> list[tuple[str, str, int, list[int], list[int]]]:
+        """Rule, status, score, lines and entries of each match, in order of its first member."""
+        found = await self.rows(
+            """
+            SELECT coalesce(rule, origin), status, score,
+                array(SELECT number FROM reconciliation_match_lines l
+                    WHERE l.match_id = m.match_id ORDER BY 1),
+                array(SELECT sequence FROM reconciliation_match_entries e
+                    WHERE e.match_id = m.match_id ORDER BY 1)
+            FROM reconciliation_matches m WHERE reconciliation_id = %(r)s ORDER BY 4, 5
+            """
+        )
+        return [tuple(row) for row in found]
+
+    async def discrepancies(self) -> list[tuple[str, int, int | None, int | None]]:
+        """Kind, amount, line and entry of each discrepancy that is not resolved."""
+        found = await self.rows(
+            "SELECT kind, amount, line_number, entry_sequence FROM reconciliation_discrepancies"
+            " WHERE reconciliation_id = %(r)s AND status <> 'resolved' ORDER BY 1, 3, 4, 2"
+        )
+        return [tuple(row) for row in found]
+
+    async def bridge(self) -> tuple[int, int | None, dict[str, int], int | None]:
+        """Both balances, the items, and what they leave."""
+        ((ledger, statement, items),) = await self.rows(
+            "SELECT ledger_balance, statement_balance, items FROM reconciliations"
+            " WHERE reconciliation_id = %(r)s"
+        )
+        amounts = {item["kind"]: int(item["amount"]) for item in items}
+        rest = None if statement is None else statement - ledger - sum(amounts.values())
+        return ledger, statement, amounts, rest
+
+    async def all(self) -> list[Any]:
+        """All that is kept of it, but for runs, events and times of examination."""
+        tables = (
+            "reconciliation_matches",
+            "reconciliation_match_lines",
+            "reconciliation_match_entries",
+            "reconciliation_discrepancies",
+            "reconciliation_rejections",
+        )
+        kept: list[Any] = [
+            await self.rows(
+                f"SELECT t::text FROM {table} t WHERE reconciliation_id = %(r)s ORDER BY 1"
+            )
+            for table in tables
+        ]
+        kept.append(
+            await self.rows(
+                "SELECT ledger_balance, statement_balance, items, counts FROM reconciliations"
+                " WHERE reconciliation_id = %(r)s"
+            )
+        )
+        return kept
+
+    async def do(self, act: Any, *arguments: Any, **more: Any) -> Any:
+        """Do one act, in a transaction."""
+        async with self.desk.database.writing() as connection:
+            return await act(connection, self.desk.author, *arguments, **more)
+
+    async def do_posting(self, act: Any, *arguments: Any, **more: Any) -> Any:
+        """Do one act that posts."""
+        async with self.desk.database.writing() as connection:
+            return await act(connection, self.desk.writer, self.desk.author, *arguments, **more)
+
+
+@asynccontextmanager
+async def open_desk(url: str, *, inverted: bool = False) -> AsyncIterator[Desk]:
+    """A new organization's desk in a migrated database."""
+    async with writing(url) as (database, writer):
+        async with database.writing() as connection:
+            yield_desk = await make_desk(connection, database, writer, inverted=inverted)
+        yield yield_desk
+
+
+async def make_desk(
+    connection: Connection, database: Database, writer: Writer, *, inverted: bool = False
+) -> Desk:
+    organization = await identity.create_organization(connection, "Desk")
+    organization_id = organization.organization_id
+    key, _ = await identity.create_key(
+        connection,
+        organization_id,
+        name="Clerk",
+        mode=Mode.TEST,
+        permissions=tuple(identity.Permission),
+    )
+    scope = Scope(organization_id, Mode.TEST)
+    ledger_id, bank, other, external = uuid7(), uuid7(), uuid7(), uuid7()
+    await administration.create_ledger(connection, CreateLedger(scope, ledger_id, "Books"))
+    await administration.create_accounts(
+        connection,
+        [
+            CreateAccount(scope, account_id, ledger_id, name, normal, "EUR", 2)
+            for account_id, name, normal in (
+                (bank, "Bank", Direction.DEBIT),
+                (other, "Other", Direction.CREDIT),
+            )
+        ],
+    )
+    await connection.execute(
+        "INSERT INTO external_accounts (organization_id, external_account_id, ledger_id,"
+        " account_id, name, kind, inverted, metadata, created_at, last_statement, last_line)"
+        " VALUES (%s, %s, %s, %s, 'Bank', 'bank', %s, '{}', now(), 0, 0)",
+        [organization_id, external, ledger_id, bank, inverted],
+    )
+    author = Author(scope, key.api_key_id)
+    return Desk(database, writer, author, ledger_id, bank, other, external, inverted)
