@@ -34,7 +34,7 @@ from app.api.metrics import CONTENT_TYPE, RequestCounts, exposition
 from app.api.plans import Planner
 from app.api.schema import schema
 from app.settings import Settings
-from app.store import statements
+from app.store import intake
 from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
 from app.store.reconciling import Runner
@@ -99,7 +99,7 @@ class Server:
         """Open the store; on the way out finish what was accepted, then close it."""
         try:
             await self.database.open(allow_unsafe_durability=self.settings.allow_unsafe_durability)
-            await statements.sweep_all(self.database)
+            await intake.sweep_all(self.database)
             self.writer.start()
             self.roll_up.start()
             if self.settings.due_work:

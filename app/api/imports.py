@@ -3,7 +3,7 @@
     POST /statements/import?externalAccountId=xacc_…&format=CSV&profile=NAME&name=FILENAME
 
 The body is the file itself, compressed by gzip if it says so. Piece by piece it is read on a
-thread, by the reader of its format, and the lines are staged (see `store.statements`); memory is
+thread, by the reader of its format, and the lines are staged (see `store.intake`); memory is
 constant, as neither the file nor its lines are ever held. While that goes on the import can be
 looked at by others. At the end all is stored by one transaction, or nothing is: a file that is not
 as its format wants, a client that hangs up or falls silent, and a server that ends leave a failed
@@ -61,8 +61,8 @@ from app.ledger.refusals import ExternalAccountNotFound, Overloaded, Refusal, Va
 from app.store import rows
 from app.store.database import Unavailable
 from app.store.identity import Permission, Principal
+from app.store.intake import Intake, NewImport, copied
 from app.store.reading import Page
-from app.store.statements import Intake, NewImport, copied
 
 PATH = "/statements/import"
 MAX_IMPORTS = 4

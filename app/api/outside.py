@@ -390,7 +390,9 @@ class StatementLine(Node):
     @reads("external_statement_id")
     def statement(self, info: Info) -> ExternalStatement:
         return info.context.load.one(
-            rows.statements_by_id, self.row.external_statement_id, build=ExternalStatement.of
+            rows.external_statements_by_id,
+            self.row.external_statement_id,
+            build=ExternalStatement.of,
         )
 
     @strawberry.field(description="The external account.")

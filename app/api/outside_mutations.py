@@ -137,7 +137,7 @@ class ImportStatementSuccess:
     @reads("import_id")
     def statement(self, info: Info) -> ExternalStatement:
         return info.context.load.one(
-            rows.statements_by_import, self.row.import_id, build=ExternalStatement.of
+            rows.external_statements_by_import, self.row.import_id, build=ExternalStatement.of
         )
 
 

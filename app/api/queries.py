@@ -232,7 +232,7 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     LOT: (rows.lots_by_id, CreditLot.of),
     EXTERNAL_ACCOUNT: (rows.external_accounts_by_id, ExternalAccount.of),
     IMPORT: (rows.imports_by_id, StatementImport.of),
-    EXTERNAL_STATEMENT: (rows.statements_by_id, ExternalStatement.of),
+    EXTERNAL_STATEMENT: (rows.external_statements_by_id, ExternalStatement.of),
     LINE: (rows.statement_lines_by_id, StatementLine.of),
     RECONCILIATION: (reconciliation_rows.reconciliations_by_id, Reconciliation.of),
     RUN: (reconciliation_rows.runs_by_id, ReconciliationRun.of),

@@ -676,7 +676,7 @@ async def _days(info: Info, input: CreateReconciliationInput) -> tuple[Any, Any]
         )
     statement_id = required_id(EXTERNAL_STATEMENT, input.statement_id, "statementId")
     statement = await info.context.load.one(
-        rows.statements_by_id, statement_id, build=lambda row: row
+        rows.external_statements_by_id, statement_id, build=lambda row: row
     )
     home = required_id(EXTERNAL_ACCOUNT, input.external_account_id, "externalAccountId")
     if statement is None or statement.external_account_id != home or statement.from_date is None:

@@ -285,7 +285,9 @@ class Discrepancy(Node):
         if self.row.external_statement_id is None:
             return None
         return info.context.load.one(
-            rows.statements_by_id, self.row.external_statement_id, build=ExternalStatement.of
+            rows.external_statements_by_id,
+            self.row.external_statement_id,
+            build=ExternalStatement.of,
         )
 
     @strawberry.field(description="What was done about it; null while it is open.")

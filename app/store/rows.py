@@ -383,7 +383,7 @@ _account_of_statement = and_(
     accounts.c.organization_id == external_accounts.c.organization_id,
     accounts.c.account_id == external_accounts.c.account_id,
 )
-_statement = (
+_external_statement = (
     select(
         *(external_statements.c[name] for name in ExternalStatementRow._fields[:-2]),
         accounts.c.currency.label("account_currency"),
@@ -571,15 +571,15 @@ import_profiles_by_name = Lookup(
     (import_profiles.c.ledger_id, import_profiles.c.name),
 )
 imports_by_id = Lookup(ImportRow, _import, statement_imports, (statement_imports.c.import_id,))
-statements_by_id = Lookup(
+external_statements_by_id = Lookup(
     ExternalStatementRow,
-    _statement,
+    _external_statement,
     external_statements,
     (external_statements.c.external_statement_id,),
 )
-statements_by_import = Lookup(
+external_statements_by_import = Lookup(
     ExternalStatementRow,
-    _statement,
+    _external_statement,
     external_statements,
     (external_statements.c.import_id,),
     (external_statements.c.number,),
@@ -825,7 +825,7 @@ imports_of_external_account = Listing(
 )
 statements_of_external_account = Listing(
     ExternalStatementRow,
-    _statement,
+    _external_statement,
     lambda external_account_id: and_(
         of_organization(external_statements),
         external_statements.c.external_account_id == external_account_id,
@@ -836,7 +836,7 @@ statements_of_external_account = Listing(
 )
 statements_of_import = Listing(
     ExternalStatementRow,
-    _statement,
+    _external_statement,
     lambda import_id: and_(
         of_organization(external_statements),
         external_statements.c.import_id == import_id,
