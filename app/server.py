@@ -3,6 +3,7 @@
 /graphql         the API
 /graphiql        the page to explore it
 /bulk/postings   back-fills: many postings in a stream
+/statements/…    account statements as files
 /health/live     200 while the process runs
 /health/ready    200 while it can serve; else 503 with a word for why: "database unreachable", or
                  "busy" where the database answers but all reading connections have been taken for
@@ -24,7 +25,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from app.api import bulk, graphiql
+from app.api import bulk, downloads, graphiql
 from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
@@ -117,6 +118,7 @@ class Server:
             routes=[
                 Route("/", lambda _: RedirectResponse("/graphiql")),
                 Route(bulk.PATH, self._bulk_endpoint(endpoint.counts), methods=None),
+                Route(downloads.PATH, self._downloads(endpoint.counts), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
@@ -149,6 +151,14 @@ class Server:
             self._authenticator,
             self._open_context,
             max_line_bytes=self.settings.max_body_bytes,
+            step_seconds=self.settings.execution_seconds,
+            counts=counts,
+        )
+
+    def _downloads(self, counts: RequestCounts) -> downloads.DownloadEndpoint:
+        return downloads.DownloadEndpoint(
+            self.database,
+            self._authenticator,
             step_seconds=self.settings.execution_seconds,
             counts=counts,
         )

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from app.api.entries import Entry
     from app.api.ledgers import Ledger
     from app.api.lots import CreditLot
+    from app.api.statements import Statement
     from app.api.transactions import Transaction
 
 MAX_POINTS = 400
@@ -187,6 +188,30 @@ class Account(Node):
             conditions=() if states is None else (Condition("state", "any", states),),
             first=first,
             after=after,
+        )
+
+    @strawberry.field(description="Its statements, in order of number.")
+    @reads("account_id")
+    def statements(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Statement", strawberry.lazy("app.api.statements")]]:
+        from app.api.statements import Statement
+
+        return connect(
+            info.context,
+            rows.statements_of_account,
+            self.row.account_id,
+            Statement.of,
+            order="number",
+            first=first,
+            after=after,
+            last=last,
+            before=before,
         )
 
     @strawberry.field(description="Pending transactions with an entry on it, in commit order.")

@@ -223,6 +223,10 @@ class ErrorCode(Enum):
     IDEMPOTENCY_CONFLICT = value(
         "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
     )
+    STATEMENT_KEY_TAKEN = value(
+        "STATEMENT_KEY_TAKEN",
+        description="The idempotency key was used for another statement.",
+    )
     LEDGER_ARCHIVED = value("LEDGER_ARCHIVED", description="The ledger takes no more writes.")
     PENDING_TRANSACTIONS_REMAIN = value(
         "PENDING_TRANSACTIONS_REMAIN", description="The ledger has transactions in flight."

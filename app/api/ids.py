@@ -12,8 +12,11 @@ import strawberry
 
 LEDGER, ACCOUNT, TRANSACTION, ENTRY = "ldgr", "acct", "txn", "ent"
 TEMPLATE, LOT = "tmpl", "lot"
+STATEMENT, STATEMENT_SCHEDULE, SETTLEMENT = "stmt", "stsc", "stlm"
 
-_ID = re.compile(r"(ldgr|acct|txn|ent|tmpl|lot)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
+_ID = re.compile(
+    r"(ldgr|acct|txn|ent|tmpl|lot|stmt|stsc|stlm)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII
+)
 _LAST_SEQUENCE = 2**63 - 1
 
 

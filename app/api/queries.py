@@ -14,11 +14,22 @@ from app.api.entries import Entry
 from app.api.enums import Mode, Permission
 from app.api.errors import Code, CodedError
 from app.api.filters import LedgerFilter
-from app.api.ids import ACCOUNT, ENTRY, LEDGER, LOT, TEMPLATE, TRANSACTION, decode, decode_as
+from app.api.ids import (
+    ACCOUNT,
+    ENTRY,
+    LEDGER,
+    LOT,
+    STATEMENT,
+    TEMPLATE,
+    TRANSACTION,
+    decode,
+    decode_as,
+)
 from app.api.ledgers import Ledger
 from app.api.lots import CreditLot
 from app.api.nodes import Node
 from app.api.scalars import DateTime
+from app.api.statements import Statement
 from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
 from app.store import identity, rows
@@ -174,6 +185,11 @@ class Query:
             return None
         return find_template(info, uuid, code, version, build=TransactionTemplate.of)
 
+    @strawberry.field(description="A statement by its id; null if this key sees no such statement.")
+    def statement(self, info: Info, id: Id) -> Statement | None:
+        uuid = decode_as(STATEMENT, id)
+        return _find(info, rows.statements_by_id, uuid, build=Statement.of)
+
 
 def _find(
     info: Info, lookup: Lookup[Any], uuid: UUID | None, *rest: str, build: Callable[[Any], Any]
@@ -189,6 +205,7 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     TEMPLATE: (rows.templates_by_id, TransactionTemplate.of),
     ENTRY: (rows.entries_by_id, Entry.of),
     LOT: (rows.lots_by_id, CreditLot.of),
+    STATEMENT: (rows.statements_by_id, Statement.of),
 }
 
 

@@ -29,6 +29,7 @@ from app.api.enums import (
 from app.api.ids import decode_as
 from app.api.nodes import UserError
 from app.api.scalars import Amount, DateTime, Sequence
+from app.api.statements import Statement, find_statement
 from app.api.transactions import Transaction
 from app.ledger import refusals
 from app.ledger.refusals import Refusal
@@ -88,6 +89,15 @@ class IdempotencyConflict(UserError):
     @strawberry.field(description="The transaction that the key brought about or changed.")
     def transaction(self, info: Info) -> Transaction:
         return find_transaction(info, self.transaction_id)
+
+
+@strawberry.type(description="The idempotency key was used in this ledger for another statement.")
+class StatementKeyTaken(UserError):
+    statement_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The statement that was made with the key.")
+    def statement(self, info: Info) -> Statement:
+        return find_statement(info, self.statement_id)
 
 
 @strawberry.type(description="The ledger takes no more writes.")

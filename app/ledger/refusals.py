@@ -117,6 +117,16 @@ class IdempotencyConflict(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class StatementKeyTaken(Refusal):
+    """The key was used in this ledger for the statement of another account or period."""
+
+    code = "STATEMENT_KEY_TAKEN"
+    message: str = "The idempotency key was already used in this ledger for another statement."
+    path: Path = ("input", "idempotencyKey")
+    statement_id: UUID
+
+
+@dataclass(eq=False, kw_only=True)
 class LedgerArchived(Refusal):
     """The ledger takes no more writes."""
 
@@ -354,6 +364,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     LedgerNotFound,
     TransactionNotFound,
     IdempotencyConflict,
+    StatementKeyTaken,
     LedgerArchived,
     PendingTransactionsRemain,
     TemplateNotFound,

@@ -22,8 +22,10 @@ from sqlalchemy import (
     true,
 )
 
+from app.ledger.statements import POSTED_EFFECTS, Statement
 from app.store.reading import Listing, Lookup, of_organization, visible
 from app.store.tables import (
+    account_statements,
     accounts,
     api_keys,
     credit_lots,
@@ -216,6 +218,11 @@ class LotMovementRow(NamedTuple):
     transaction_sequence: int
 
 
+StatementRow = Statement
+STORED_OF_STATEMENT = tuple(name for name in Statement._fields if name in account_statements.c)
+"""The columns of a statement's own row; the others are its account's and its predecessor's."""
+
+
 def _columns(row: Any, table: FromClause) -> Select[Any]:
     return select(*(table.c[name] for name in row._fields))
 
@@ -270,6 +277,35 @@ _movement = select(
         entries.c.account_id == lot_movements.c.account_id,
         entries.c.sequence == lot_movements.c.sequence,
     ),
+)
+
+_previous = account_statements.alias("previous")
+_statement = (
+    select(
+        *(account_statements.c[name] for name in STORED_OF_STATEMENT),
+        accounts.c.normal_balance,
+        accounts.c.currency,
+        accounts.c.exponent,
+        accounts.c.external_id,
+        _previous.c.content_hash.label("previous_hash"),
+        _previous.c.account_version.label("previous_version"),
+    )
+    .join_from(
+        account_statements,
+        accounts,
+        and_(
+            accounts.c.organization_id == account_statements.c.organization_id,
+            accounts.c.account_id == account_statements.c.account_id,
+        ),
+    )
+    .outerjoin(
+        _previous,
+        and_(
+            _previous.c.organization_id == account_statements.c.organization_id,
+            _previous.c.account_id == account_statements.c.account_id,
+            _previous.c.number == account_statements.c.previous_number,
+        ),
+    )
 )
 
 # ---- by key --------------------------------------------------------------------------------------
@@ -381,6 +417,16 @@ movements_by_entry = Lookup(
     entries,
     (lot_movements.c.account_id, lot_movements.c.sequence),
     (lot_movements.c.lot_id,),
+)
+
+statements_by_id = Lookup(
+    StatementRow, _statement, account_statements, (account_statements.c.statement_id,)
+)
+statements_by_number = Lookup(
+    StatementRow,
+    _statement,
+    account_statements,
+    (account_statements.c.account_id, account_statements.c.number),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -574,4 +620,61 @@ versions_of_template = Listing(
     ),
     {},
     {"version": ("version",)},
+)
+statements_of_account = Listing(
+    StatementRow,
+    _statement,
+    lambda account_id: and_(
+        of_organization(account_statements), account_statements.c.account_id == account_id
+    ),
+    {},
+    {"number": ("number",)},
+)
+_entry_of_statement = _entry.join(
+    account_statements,
+    and_(
+        account_statements.c.organization_id == entries.c.organization_id,
+        account_statements.c.account_id == entries.c.account_id,
+    ),
+)
+_moves_posted = entries.c.effect.in_(
+    [literal_column(f"'{effect}'", Text) for effect in POSTED_EFFECTS]
+)
+late_adjustments_of_statement = Listing(
+    EntryRow,
+    _entry_of_statement,
+    lambda statement_id: and_(
+        of_organization(account_statements),
+        of_organization(entries),
+        account_statements.c.statement_id == statement_id,
+        entries.c.effective_at >= account_statements.c.from_at,
+        entries.c.effective_at < account_statements.c.to_at,
+        entries.c.sequence > account_statements.c.account_version,
+        _moves_posted,
+        _any,
+    ),
+    {},
+    {"effective_at": ("effective_at", "sequence")},
+)
+adjustments_of_statement = Listing(
+    EntryRow,
+    _entry_of_statement.join(
+        _previous,
+        and_(
+            _previous.c.organization_id == account_statements.c.organization_id,
+            _previous.c.account_id == account_statements.c.account_id,
+            _previous.c.number == account_statements.c.previous_number,
+        ),
+    ),
+    lambda statement_id: and_(
+        of_organization(account_statements),
+        of_organization(entries),
+        account_statements.c.statement_id == statement_id,
+        entries.c.effective_at < account_statements.c.from_at,
+        entries.c.sequence > _previous.c.account_version,
+        entries.c.sequence <= account_statements.c.account_version,
+        _moves_posted,
+    ),
+    {},
+    {"sequence": ("sequence",)},
 )
