@@ -29,14 +29,17 @@ from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
+from app.ledger.statements import net
 from app.store import rows
 from app.store.history import PastBalances
 from app.store.reading import Condition
+from app.store.settlements import UnsettledTotals
 
 if TYPE_CHECKING:
     from app.api.entries import Entry
     from app.api.ledgers import Ledger
     from app.api.lots import CreditLot
+    from app.api.settlements import Settlement, Unsettled
     from app.api.statements import Statement
     from app.api.transactions import Transaction
 
@@ -213,6 +216,49 @@ class Account(Node):
             last=last,
             before=before,
         )
+
+    @strawberry.field(description="Its settlements, in order of number.")
+    @reads("account_id")
+    def settlements(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Settlement", strawberry.lazy("app.api.settlements")]]:
+        from app.api.settlements import Settlement
+
+        return connect(
+            info.context,
+            rows.settlements_of_account,
+            self.row.account_id,
+            Settlement.of,
+            order="number",
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
+
+    @strawberry.field(
+        description=(
+            "What no settlement has collected yet of its posted entries, leaving out payouts and"
+            " their reversals. All entries since its last settlement are added up for it."
+        )
+    )
+    @reads("account_id", "normal_balance")
+    def unsettled(
+        self, info: Info
+    ) -> Annotated["Unsettled", strawberry.lazy("app.api.settlements")]:
+        from app.api.settlements import Unsettled
+
+        def build(found: UnsettledTotals | None) -> Unsettled:
+            totals = found or UnsettledTotals(0, 0, 0)
+            amount = net(self.row.normal_balance, totals.debits, totals.credits)
+            return Unsettled(amount=Amount(amount), count=Sequence(totals.entries))
+
+        return info.context.load.unsettled(self.row.account_id, build)
 
     @strawberry.field(description="Pending transactions with an entry on it, in commit order.")
     @reads("account_id")

@@ -27,6 +27,7 @@ from app.store.history import (
 )
 from app.store.identity import Permission, Principal
 from app.store.reading import Listing, Lookup, Names, Page
+from app.store.settlements import UnsettledTotals, unsettled_by_account
 from app.store.velocities import velocities_by_account
 from app.store.writer import Writer
 
@@ -102,6 +103,10 @@ class Loaders:
         loader = self._made("velocities", self._read_velocities)
         return Load(loader, (account_id, now), build)
 
+    def unsettled(self, account_id: UUID, build: Callable[[UnsettledTotals | None], T]) -> Any:
+        """What is built of what an account's unsettled entries come to."""
+        return Load(self._made("unsettled", self._read_unsettled), account_id, build)
+
     def forget(self) -> None:
         """Let go of the loaders, which know this: their rows need no collector of garbage then."""
         self._loaders.clear()
@@ -135,6 +140,10 @@ class Loaders:
             return [found.get(account_id) for account_id in ids]
 
         return await _by_rest(keys, read)
+
+    async def _read_unsettled(self, ids: Sequence[UUID]) -> Sequence[UnsettledTotals | None]:
+        found = await unsettled_by_account(self.snapshot, ids)
+        return [found.get(account_id) for account_id in ids]
 
     async def _read_velocities(
         self, keys: Sequence[tuple[UUID, datetime]]

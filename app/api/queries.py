@@ -19,6 +19,7 @@ from app.api.ids import (
     ENTRY,
     LEDGER,
     LOT,
+    SETTLEMENT,
     STATEMENT,
     TEMPLATE,
     TRANSACTION,
@@ -29,6 +30,7 @@ from app.api.ledgers import Ledger
 from app.api.lots import CreditLot
 from app.api.nodes import Node
 from app.api.scalars import DateTime
+from app.api.settlements import Settlement
 from app.api.statements import Statement
 from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
@@ -190,6 +192,13 @@ class Query:
         uuid = decode_as(STATEMENT, id)
         return _find(info, rows.statements_by_id, uuid, build=Statement.of)
 
+    @strawberry.field(
+        description="A settlement by its id; null if this key sees no such settlement."
+    )
+    def settlement(self, info: Info, id: Id) -> Settlement | None:
+        uuid = decode_as(SETTLEMENT, id)
+        return _find(info, rows.settlements_by_id, uuid, build=Settlement.of)
+
 
 def _find(
     info: Info, lookup: Lookup[Any], uuid: UUID | None, *rest: str, build: Callable[[Any], Any]
@@ -206,6 +215,7 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     ENTRY: (rows.entries_by_id, Entry.of),
     LOT: (rows.lots_by_id, CreditLot.of),
     STATEMENT: (rows.statements_by_id, Statement.of),
+    SETTLEMENT: (rows.settlements_by_id, Settlement.of),
 }
 
 

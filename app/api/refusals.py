@@ -23,6 +23,7 @@ from app.api.enums import (
     ErrorCode,
     LotNotPossibleReason,
     NotReversibleReason,
+    SettlementNotPossibleReason,
     TransactionStatus,
     VelocityPeriod,
 )
@@ -115,6 +116,22 @@ class PeriodClosed(UserError):
     closed_through: DateTime = strawberry.field(
         description="The last moment at which nothing may take effect any more."
     )
+
+
+@strawberry.type(description="The unsettled entries of the account cannot be paid out.")
+class SettlementNotPossible(UserError):
+    reason: SettlementNotPossibleReason = strawberry.field(description="Why.")
+    unsettled_amount: Amount = strawberry.field(
+        description="What they come to on the account's normal side, in minor units."
+    )
+    unsettled_count: int = strawberry.field(
+        description="How many there are, or one more than a settlement collects."
+    )
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="A hold is not settled from the moment on at which it expires.")
@@ -368,6 +385,8 @@ def render(refusal: Refusal) -> UserError:
         case refusals.TransactionNotReversible():
             fields["transaction_status"] = TransactionStatus(refusal.transaction_status)
             fields["reason"] = NotReversibleReason(refusal.reason)
+        case refusals.SettlementNotPossible():
+            fields["reason"] = SettlementNotPossibleReason(refusal.reason)
         case refusals.LotNotPossible():
             fields["reason"] = LotNotPossibleReason(refusal.reason)
         case refusals.AccountNotOpen():

@@ -7,6 +7,7 @@ from app.api.account_mutations import AccountMutations
 from app.api.ledger_mutations import LedgerMutations
 from app.api.queries import Query
 from app.api.scalars import SCALARS
+from app.api.settlement_mutations import SettlementMutations
 from app.api.statement_mutations import StatementMutations
 from app.api.template_mutations import TemplateMutations
 from app.api.transaction_mutations import TransactionMutations
@@ -28,6 +29,7 @@ class Mutation(
     TransferMutations,
     TemplateMutations,
     StatementMutations,
+    SettlementMutations,
 ):
     pass
 

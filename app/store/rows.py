@@ -33,6 +33,8 @@ from app.store.tables import (
     ledgers,
     lot_movements,
     period_events,
+    settlement_entries,
+    settlements,
     template_uses,
     transaction_events,
     transaction_templates,
@@ -218,6 +220,20 @@ class LotMovementRow(NamedTuple):
     transaction_sequence: int
 
 
+class SettlementRow(NamedTuple):
+    """A payout of what had gathered on an account."""
+
+    settlement_id: UUID
+    ledger_id: UUID
+    account_id: UUID
+    number: int
+    transaction_sequence: int
+    up_to: datetime
+    amount: int
+    entry_count: int
+    released_sequence: int | None
+
+
 StatementRow = Statement
 STORED_OF_STATEMENT = tuple(name for name in Statement._fields if name in account_statements.c)
 """The columns of a statement's own row; the others are its account's and its predecessor's."""
@@ -279,6 +295,7 @@ _movement = select(
     ),
 )
 
+_settlement = _columns(SettlementRow, settlements)
 _previous = account_statements.alias("previous")
 _statement = (
     select(
@@ -427,6 +444,21 @@ statements_by_number = Lookup(
     _statement,
     account_statements,
     (account_statements.c.account_id, account_statements.c.number),
+)
+
+settlements_by_id = Lookup(SettlementRow, _settlement, settlements, (settlements.c.settlement_id,))
+settlements_by_entry = Lookup(
+    SettlementRow,
+    _settlement.join_from(
+        settlements,
+        settlement_entries,
+        and_(
+            settlement_entries.c.organization_id == settlements.c.organization_id,
+            settlement_entries.c.settlement_id == settlements.c.settlement_id,
+        ),
+    ).where(settlements.c.released_sequence.is_(None)),
+    settlements,
+    (settlement_entries.c.account_id, settlement_entries.c.sequence),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -674,6 +706,29 @@ adjustments_of_statement = Listing(
         entries.c.sequence > _previous.c.account_version,
         entries.c.sequence <= account_statements.c.account_version,
         _moves_posted,
+    ),
+    {},
+    {"sequence": ("sequence",)},
+)
+settlements_of_account = Listing(
+    SettlementRow,
+    _settlement,
+    lambda account_id: and_(of_organization(settlements), settlements.c.account_id == account_id),
+    {},
+    {"number": ("number",)},
+)
+entries_of_settlement = Listing(
+    EntryRow,
+    _entry.join(
+        settlement_entries,
+        and_(
+            settlement_entries.c.organization_id == entries.c.organization_id,
+            settlement_entries.c.account_id == entries.c.account_id,
+            settlement_entries.c.sequence == entries.c.sequence,
+        ),
+    ),
+    lambda settlement_id: and_(
+        of_organization(settlement_entries), settlement_entries.c.settlement_id == settlement_id
     ),
     {},
     {"sequence": ("sequence",)},

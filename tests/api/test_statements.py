@@ -324,3 +324,69 @@ def text_of(file: bytes) -> str:
     """The texts of a PDF, with one blank between any two words."""
     pages = PdfReader(io.BytesIO(file)).pages
     return " ".join(" ".join(page.extract_text() for page in pages).split())
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("plain - text", "plain - text"),
+        ("=1+1", "'=1+1"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"),
+        ("\ttext", "'\ttext"),
+        ("  =1", "  '=1"),
+        ('"=1', "\"'=1"),
+        ("a;=1", "a;'=1"),
+        ("a\n@b", "a\n'@b"),
+        ("＝1", "'＝1"),  # noqa: RUF001
+    ],
+)
+def test_no_cell_is_a_formula(text: str, cell: str) -> None:
+    """Texts that a spreadsheet would take for formulas have an apostrophe before them."""
+    assert safe(text) == cell
+
+
+async def test_the_csv_has_no_formulas(api: Api) -> None:
+    """What clients write is neutralised in the file; a negative balance is a plain number."""
+    wallet = await Wallet.open(api)
+    await wallet.pay_out(1, "01-10", description="=cmd|'/C calc'!A0", externalId="@order")
+    text = (await wallet.file(await wallet.state(), "csv")).decode()
+    (entry,) = [row for row in csv.DictReader(io.StringIO(text)) if row["row"] == "entry"]
+    assert (entry["description"], entry["externalId"], entry["balance"]) == (
+        "'=cmd|'/C calc'!A0",
+        "'@order",
+        "-0.01",
+    )
+
+
+async def test_files_over_http(api: Api) -> None:
+    """Files want the API key, have a name and a tag, and are seen by their tenant alone."""
+    wallet = await Wallet.open(api, name="Ann & Bob: =wallet")
+    statement = await wallet.state()
+    path, key = statement["downloads"]["json"], {"Authorization": f"Bearer {api.token}"}
+    response = await api.http.get(path, headers=key)
+    assert response.headers["content-disposition"] == (
+        'attachment; filename="statement-0001-ann-bob-wallet-2026-01-01-2026-02-01.json"'
+    )
+    tag = response.headers["etag"]
+    assert tag == f'"{statement["contentHash"]}"'
+    cached = await api.http.get(path, headers={**key, "If-None-Match": tag})
+    assert (cached.status_code, cached.content) == (304, b"")
+    head = await api.http.head(path, headers=key)
+    assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", tag)
+    assert (await api.http.get(path)).status_code == 401
+    assert (await api.http.post(path, headers=key)).status_code == 405
+    stranger = await api.stranger()
+    for unseen, token in (
+        (path, stranger.token),
+        ("/statements/stmt_" + "0" * 32 + ".json", api.token),
+        (path.replace(".json", ".xml"), api.token),
+        ("/statements/nothing", api.token),
+    ):
+        refused = await api.http.get(unseen, headers={"Authorization": f"Bearer {token}"})
+        assert refused.status_code == 404
+        assert refused.json()["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+    assert (await stranger.run(READ, {"id": statement["id"]}))["statement"] is None
