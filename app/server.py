@@ -4,6 +4,7 @@
 /graphiql        the page to explore it
 /bulk/postings   back-fills: many postings in a stream
 /statements/import   files of statements
+/statements/…    account statements as files
 /health/live     200 while the process runs
 /health/ready    200 while it can serve; else 503 with a word for why: "database unreachable", or
                  "busy" where the database answers but all reading connections have been taken for
@@ -25,7 +26,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from app.api import bulk, graphiql, imports
+from app.api import bulk, downloads, graphiql, imports
 from app.api.authentication import Authenticator
 from app.api.context import Context
 from app.api.documents import Documents, Limits
@@ -126,6 +127,7 @@ class Server:
                 Route("/", lambda _: RedirectResponse("/graphiql")),
                 Route(bulk.PATH, self._bulk_endpoint(endpoint.counts), methods=None),
                 Route(imports.PATH, self._import_endpoint(endpoint.counts), methods=None),
+                Route(downloads.PATH, self._downloads(endpoint.counts), methods=None),
                 *graphiql.routes(),
                 Route("/health/live", _live),
                 Route("/health/ready", self._ready),
@@ -167,6 +169,14 @@ class Server:
             self._authenticator,
             self._open_context,
             max_bytes=self.settings.max_import_bytes,
+            step_seconds=self.settings.execution_seconds,
+            counts=counts,
+        )
+
+    def _downloads(self, counts: RequestCounts) -> downloads.DownloadEndpoint:
+        return downloads.DownloadEndpoint(
+            self.database,
+            self._authenticator,
             step_seconds=self.settings.execution_seconds,
             counts=counts,
         )

@@ -29,9 +29,11 @@ from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
+from app.ledger.statements import net
 from app.store import rows
 from app.store.history import PastBalances
 from app.store.reading import Condition
+from app.store.settlements import UnsettledTotals
 
 if TYPE_CHECKING:
     from app.api.entries import Entry
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from app.api.lots import CreditLot
     from app.api.outside import ExternalAccount
     from app.api.reconciliations import UnreconciledEntries
+    from app.api.settlements import Settlement, Unsettled
+    from app.api.statements import Statement
     from app.api.transactions import Transaction
 
 MAX_POINTS = 400
@@ -231,6 +235,73 @@ class Account(Node):
             as_of,
             lambda found: UnreconciledEntries(found=found, account_id=account_id, as_of=as_of),
         )
+
+    @strawberry.field(description="Its statements, in order of number.")
+    @reads("account_id")
+    def statements(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Statement", strawberry.lazy("app.api.statements")]]:
+        from app.api.statements import Statement
+
+        return connect(
+            info.context,
+            rows.statements_of_account,
+            self.row.account_id,
+            Statement.of,
+            order="number",
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
+
+    @strawberry.field(description="Its settlements, in order of number.")
+    @reads("account_id")
+    def settlements(
+        self,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Annotated["Settlement", strawberry.lazy("app.api.settlements")]]:
+        from app.api.settlements import Settlement
+
+        return connect(
+            info.context,
+            rows.settlements_of_account,
+            self.row.account_id,
+            Settlement.of,
+            order="number",
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
+
+    @strawberry.field(
+        description=(
+            "What no settlement has collected yet of its posted entries, leaving out payouts and"
+            " their reversals. All entries since its last settlement are added up for it."
+        )
+    )
+    @reads("account_id", "normal_balance")
+    def unsettled(
+        self, info: Info
+    ) -> Annotated["Unsettled", strawberry.lazy("app.api.settlements")]:
+        from app.api.settlements import Unsettled
+
+        def build(found: UnsettledTotals | None) -> Unsettled:
+            totals = found or UnsettledTotals(0, 0, 0)
+            amount = net(self.row.normal_balance, totals.debits, totals.credits)
+            return Unsettled(amount=Amount(amount), count=Sequence(totals.entries))
+
+        return info.context.load.unsettled(self.row.account_id, build)
 
     @strawberry.field(description="Pending transactions with an entry on it, in commit order.")
     @reads("account_id")

@@ -7,6 +7,7 @@ the filter under which it was given out; with any other it is refused rather tha
 import base64
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
@@ -177,9 +178,9 @@ def _read(kind: type, text: object) -> Any:
         return moment
     if kind is date:
         return date.fromisoformat(text)
-    if kind is int:
+    if kind in (int, Decimal):
         number = int(text)
-        if abs(number) >= 2**63:
+        if abs(number) >= (2**63 if kind is int else 10**60):
             raise ValueError(text)
         return number
     if "\0" in text:

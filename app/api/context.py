@@ -28,6 +28,7 @@ from app.store.history import (
 from app.store.identity import Permission, Principal
 from app.store.reading import Listing, Lookup, Names, Page
 from app.store.reconciliation_rows import Unreconciled, unreconciled_by_account
+from app.store.settlements import UnsettledTotals, unsettled_by_account
 from app.store.velocities import velocities_by_account
 from app.store.writer import Writer
 
@@ -113,6 +114,10 @@ class Loaders:
         loader = self._made("unreconciled", self._read_unreconciled)
         return Load(loader, (account_id, as_of), build)
 
+    def unsettled(self, account_id: UUID, build: Callable[[UnsettledTotals | None], T]) -> Any:
+        """What is built of what an account's unsettled entries come to."""
+        return Load(self._made("unsettled", self._read_unsettled), account_id, build)
+
     def forget(self) -> None:
         """Let go of the loaders, which know this: their rows need no collector of garbage then."""
         self._loaders.clear()
@@ -146,6 +151,10 @@ class Loaders:
             return [found.get(account_id) for account_id in ids]
 
         return await _by_rest(keys, read)
+
+    async def _read_unsettled(self, ids: Sequence[UUID]) -> Sequence[UnsettledTotals | None]:
+        found = await unsettled_by_account(self.snapshot, ids)
+        return [found.get(account_id) for account_id in ids]
 
     async def _read_velocities(
         self, keys: Sequence[tuple[UUID, datetime]]

@@ -19,6 +19,7 @@ from app.store import reconciliation_rows, rows
 if TYPE_CHECKING:
     from app.api.lots import CreditLot, LotMovement
     from app.api.reconciliations import ReconciliationMatch
+    from app.api.settlements import Settlement
     from app.api.transactions import Transaction
 
 _STATUS = {effect: status for status, effects in EFFECTS.items() for effect in effects}
@@ -74,6 +75,22 @@ class Entry(Node):
 
         return info.context.load.one(
             rows.lots_by_entry, self.row.account_id, self.row.sequence, build=CreditLot.of
+        )
+
+    @strawberry.field(
+        description="The settlement that it is settled by; null while it is unsettled."
+    )
+    @reads("account_id", "sequence")
+    def settled_by(
+        self, info: Info
+    ) -> Annotated["Settlement", strawberry.lazy("app.api.settlements")] | None:
+        from app.api.settlements import Settlement
+
+        return info.context.load.one(
+            rows.settlements_by_entry,
+            self.row.account_id,
+            self.row.sequence,
+            build=Settlement.of,
         )
 
     @strawberry.field(description="What it took from credit lots of its account.")

@@ -81,6 +81,23 @@ class NotReversibleReason(Enum):
     NOT_POSTED = value("not_posted", description="It is pending or voided.")
     IS_REVERSAL = value("is_reversal", description="It is itself a reversal.")
     FULLY_REVERSED = value("fully_reversed", description="All of it has been reversed.")
+    PART_OF_SETTLEMENT = value(
+        "part_of_settlement", description="The payout of a settlement is reversed as a whole."
+    )
+
+
+@strawberry.enum(description="Why unsettled entries cannot be paid out.")
+class SettlementNotPossibleReason(Enum):
+    NOTHING_UNSETTLED = value("nothing_unsettled", description="There are none by then.")
+    NOTHING_TO_PAY = value(
+        "nothing_to_pay", description="They come to zero or less; they stay for a later settlement."
+    )
+    TOO_MANY_ENTRIES = value(
+        "too_many_entries", description="There are more than one settlement collects."
+    )
+    AMOUNT_TOO_LARGE = value(
+        "amount_too_large", description="They come to more than an entry can have."
+    )
 
 
 @strawberry.enum(description="Why an entry cannot open a credit lot.")
@@ -275,6 +292,10 @@ class ErrorCode(Enum):
     IDEMPOTENCY_CONFLICT = value(
         "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
     )
+    STATEMENT_KEY_TAKEN = value(
+        "STATEMENT_KEY_TAKEN",
+        description="The idempotency key was used for another statement.",
+    )
     LEDGER_ARCHIVED = value("LEDGER_ARCHIVED", description="The ledger takes no more writes.")
     RECONCILIATION_NOT_FOUND = value(
         "RECONCILIATION_NOT_FOUND", description="No such reconciliation is visible to the API key."
@@ -318,6 +339,9 @@ class ErrorCode(Enum):
     NORMAL_BALANCES_DIFFER = value(
         "NORMAL_BALANCES_DIFFER",
         description="The accounts of a transfer do not grow on the same side.",
+    )
+    SETTLEMENT_NOT_POSSIBLE = value(
+        "SETTLEMENT_NOT_POSSIBLE", description="The unsettled entries cannot be paid out."
     )
     HOLD_EXPIRED = value("HOLD_EXPIRED", description="The hold has expired.")
     TRANSACTION_NOT_PENDING = value(

@@ -14,13 +14,14 @@ import strawberry
 LEDGER, ACCOUNT, TRANSACTION, ENTRY = "ldgr", "acct", "txn", "ent"
 TEMPLATE, LOT = "tmpl", "lot"
 EXTERNAL_ACCOUNT, IMPORT, EXTERNAL_STATEMENT, LINE = "xacc", "imp", "xstm", "line"
-
 RECONCILIATION, RUN, MATCH, DISCREPANCY = "rcn", "run", "mtch", "disc"
+STATEMENT, STATEMENT_SCHEDULE, SETTLEMENT = "stmt", "stsc", "stlm"
 
 NUMBERED = (ENTRY, TEMPLATE, LINE)
 
 _ID = re.compile(
-    r"(ldgr|acct|txn|ent|tmpl|lot|xacc|imp|xstm|line|rcn|run|mtch|disc)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?",
+    r"(ldgr|acct|txn|ent|tmpl|lot|xacc|imp|xstm|line|rcn|run|mtch|disc|stmt|stsc|stlm)"
+    r"_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?",
     re.ASCII,
 )
 _LAST_SEQUENCE = 2**63 - 1

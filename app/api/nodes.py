@@ -19,7 +19,7 @@ class Node:
     id: strawberry.ID = strawberry.field(description=OPAQUE)
 
 
-def of_row(read: str | Callable[[Any], Any], description: str) -> Any:
+def of_row(read: str | Callable[[Any], Any], description: str, name: str | None = None) -> Any:
     """A field that is a column of the object's `row`, or what a function makes of the row.
 
     Nothing is made of a row before it is asked for, and plans read it without calling a resolver.
@@ -32,7 +32,7 @@ def of_row(read: str | Callable[[Any], Any], description: str) -> Any:
 
     resolve.of_row = read  # type: ignore[attr-defined]
     columns = (read,) if isinstance(read, str) else read.__code__.co_names
-    return strawberry.field(resolver=reads(*columns)(resolve), description=description)
+    return strawberry.field(resolver=reads(*columns)(resolve), description=description, name=name)
 
 
 def reads(*columns: str) -> Callable[[F], F]:

@@ -23,7 +23,7 @@ from app.api.scalars import JSON, Amount, Date
 from app.ledger import outside as domain
 from app.ledger import refusals
 from app.ledger.commands import check_metadata
-from app.store import outside, rows, statements
+from app.store import intake, outside, rows
 from app.store.identity import Permission
 
 
@@ -245,14 +245,14 @@ class OutsideMutations:
                 raise refusals.ValidationFailed(
                     message="This is no currency of ISO 4217.", path=(*path, "currency")
                 )
-        new = statements.NewImport(
+        new = intake.NewImport(
             context.scope,
             context.principal.api_key_id,
             external_account_id,
             domain.StatementFormat.ROWS.value,
         )
         async with context.database.writing() as connection:
-            row, recognised = await statements.import_rows(
+            row, recognised = await intake.import_rows(
                 connection, new, statement, lines, domain.digest_of_rows(statement, lines)
             )
         return ImportStatementSuccess(row=row, recognised=recognised)

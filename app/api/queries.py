@@ -27,6 +27,8 @@ from app.api.ids import (
     MATCH,
     RECONCILIATION,
     RUN,
+    SETTLEMENT,
+    STATEMENT,
     TEMPLATE,
     TRANSACTION,
     decode,
@@ -43,6 +45,8 @@ from app.api.reconciliations import (
     ReconciliationRun,
 )
 from app.api.scalars import DateTime
+from app.api.settlements import Settlement
+from app.api.statements import Statement
 from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
 from app.store import identity, reconciliation_rows, rows
@@ -215,6 +219,18 @@ class Query:
         uuid = decode_as(RECONCILIATION, id)
         return _find(info, reconciliation_rows.reconciliations_by_id, uuid, build=Reconciliation.of)
 
+    @strawberry.field(description="A statement by its id; null if this key sees no such statement.")
+    def statement(self, info: Info, id: Id) -> Statement | None:
+        uuid = decode_as(STATEMENT, id)
+        return _find(info, rows.statements_by_id, uuid, build=Statement.of)
+
+    @strawberry.field(
+        description="A settlement by its id; null if this key sees no such settlement."
+    )
+    def settlement(self, info: Info, id: Id) -> Settlement | None:
+        uuid = decode_as(SETTLEMENT, id)
+        return _find(info, rows.settlements_by_id, uuid, build=Settlement.of)
+
 
 def _find(
     info: Info, lookup: Lookup[Any], uuid: UUID | None, *rest: str, build: Callable[[Any], Any]
@@ -238,6 +254,8 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     RUN: (reconciliation_rows.runs_by_id, ReconciliationRun.of),
     MATCH: (reconciliation_rows.matches_by_id, ReconciliationMatch.of),
     DISCREPANCY: (reconciliation_rows.discrepancies_by_id, Discrepancy.of),
+    STATEMENT: (rows.statements_by_id, Statement.of),
+    SETTLEMENT: (rows.settlements_by_id, Settlement.of),
 }
 
 

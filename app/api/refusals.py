@@ -8,6 +8,7 @@ the ledger or the store raised, however deep, into its type. Resolvers have no t
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
@@ -24,12 +25,14 @@ from app.api.enums import (
     ErrorCode,
     LotNotPossibleReason,
     NotReversibleReason,
+    SettlementNotPossibleReason,
     TransactionStatus,
     VelocityPeriod,
 )
 from app.api.ids import DISCREPANCY, MATCH, decode_as, encode
 from app.api.nodes import UserError
 from app.api.scalars import Amount, DateTime, Sequence
+from app.api.statements import Statement, find_statement
 from app.api.transactions import Transaction
 from app.ledger import refusals
 from app.ledger.refusals import Refusal
@@ -96,6 +99,15 @@ class IdempotencyConflict(UserError):
         return find_transaction(info, self.transaction_id)
 
 
+@strawberry.type(description="The idempotency key was used in this ledger for another statement.")
+class StatementKeyTaken(UserError):
+    statement_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The statement that was made with the key.")
+    def statement(self, info: Info) -> Statement:
+        return find_statement(info, self.statement_id)
+
+
 @strawberry.type(description="The ledger takes no more writes.")
 class LedgerArchived(UserError):
     pass
@@ -111,6 +123,22 @@ class PeriodClosed(UserError):
     closed_through: DateTime = strawberry.field(
         description="The last moment at which nothing may take effect any more."
     )
+
+
+@strawberry.type(description="The unsettled entries of the account cannot be paid out.")
+class SettlementNotPossible(UserError):
+    reason: SettlementNotPossibleReason = strawberry.field(description="Why.")
+    unsettled_amount: Amount = strawberry.field(
+        description="What they come to on the account's normal side, in minor units."
+    )
+    unsettled_count: int = strawberry.field(
+        description="How many there are, or one more than a settlement collects."
+    )
+    account_id: strawberry.Private[UUID]
+
+    @strawberry.field(description="The account.")
+    def account(self, info: Info) -> Account:
+        return find_account(info.context, self.account_id)
 
 
 @strawberry.type(description="A hold is not settled from the moment on at which it expires.")
@@ -398,22 +426,26 @@ MEMBERS: Mapping[type[Refusal], Any] = {
 """The type of each refusal bears its name."""
 
 
+REASONS: Mapping[type[Refusal], type[Enum]] = {
+    refusals.TransactionNotReversible: NotReversibleReason,
+    refusals.SettlementNotPossible: SettlementNotPossibleReason,
+    refusals.LotNotPossible: LotNotPossibleReason,
+}
+
+
 def render(refusal: Refusal) -> UserError:
     """The type that a refusal is shown as."""
     fields = {
         name: value for name, value in vars(refusal).items() if name not in ("message", "path")
     }
+    if type(refusal) in REASONS:
+        fields["reason"] = REASONS[type(refusal)](fields["reason"])
     match refusal:
         case refusals.EntriesUnbalanced():
             exponent = fields.pop("exponent")
             fields["currency"] = Currency(code=refusal.currency, exponent=exponent)
-        case refusals.TransactionNotPending():
+        case refusals.TransactionNotPending() | refusals.TransactionNotReversible():
             fields["transaction_status"] = TransactionStatus(refusal.transaction_status)
-        case refusals.TransactionNotReversible():
-            fields["transaction_status"] = TransactionStatus(refusal.transaction_status)
-            fields["reason"] = NotReversibleReason(refusal.reason)
-        case refusals.LotNotPossible():
-            fields["reason"] = LotNotPossibleReason(refusal.reason)
         case refusals.AccountNotOpen():
             fields["account_status"] = AccountStatus(refusal.account_status)
         case refusals.SettlementExceedsHold() | refusals.ReversalExceedsTransaction():

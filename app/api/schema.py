@@ -10,6 +10,8 @@ from app.api.profile_mutations import ProfileMutations
 from app.api.queries import Query
 from app.api.reconciliation_mutations import ReconciliationMutations
 from app.api.scalars import SCALARS
+from app.api.settlement_mutations import SettlementMutations
+from app.api.statement_mutations import StatementMutations
 from app.api.template_mutations import TemplateMutations
 from app.api.transaction_mutations import TransactionMutations
 from app.api.transfer_mutations import TransferMutations
@@ -32,6 +34,8 @@ class Mutation(
     OutsideMutations,
     ReconciliationMutations,
     ProfileMutations,
+    StatementMutations,
+    SettlementMutations,
 ):
     pass
 

@@ -26,7 +26,8 @@ Numbered = tuple[UUID, UUID, int]
 class Book:
     """What is known, by key. Values are frozen; a decision replaces them.
 
-    `reversed` has, of a transaction, what reversals have undone on each side of each account.
+    `reversed` has, of a transaction, what reversals have undone on each side of each account;
+    `payouts` those transactions by which entries are settled.
     """
 
     ledgers: dict[OfOrganization, Ledger] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class Book:
     used_keys: dict[InLedger, Used] = field(default_factory=dict)
     external_ids: dict[InLedger, UUID] = field(default_factory=dict)
     reversed: dict[Numbered, Mapping[Side, int]] = field(default_factory=dict)
+    payouts: set[OfOrganization] = field(default_factory=set)
 
     def branch(self) -> "Book":
         """A book that sees this one and keeps its own changes apart, to be merged or dropped."""
@@ -45,6 +47,7 @@ class Book:
             _Branch(self.used_keys),
             _Branch(self.external_ids),
             _Branch(self.reversed),
+            self.payouts,
         )
 
     def merge(self, branch: "Book") -> None:

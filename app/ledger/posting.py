@@ -347,6 +347,8 @@ def _reverse(book: Book, command: ReverseTransaction, now: datetime) -> Decision
     number = (ledger.organization_id, ledger.ledger_id, original.sequence)
     left = reversible(found.hold.lines, book.reversed.get(number, {}))
     _refuse_not_reversible(original, left)
+    if (ledger.organization_id, original.transaction_id) in book.payouts:
+        _refuse_part_of_payout(original, command.lines, left)
     whole = command.lines is None
     part = [
         SettleLine(account_id, direction, amount)
@@ -630,6 +632,22 @@ def _refuse_not_reversible(transaction: Transaction, left: Mapping[Side, int]) -
         transaction_status=status.value,
         reason=reason,
     )
+
+
+def _refuse_part_of_payout(
+    payout: Transaction, lines: Sequence[SettleLine] | None, left: Mapping[Side, int]
+) -> None:
+    asked: dict[Side, int] = {}
+    for line in lines or ():
+        side = (line.account_id, line.direction)
+        asked[side] = asked.get(side, 0) + line.amount
+    if lines is not None and asked != left:
+        raise TransactionNotReversible(
+            message="It is the payout of a settlement, which is reversed as a whole.",
+            transaction_id=payout.transaction_id,
+            transaction_status=payout.status.value,
+            reason="part_of_settlement",
+        )
 
 
 def _refuse_not_pending(hold: Hold) -> None:

@@ -153,6 +153,16 @@ class IdempotencyConflict(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class StatementKeyTaken(Refusal):
+    """The key was used in this ledger for the statement of another account or period."""
+
+    code = "STATEMENT_KEY_TAKEN"
+    message: str = "The idempotency key was already used in this ledger for another statement."
+    path: Path = ("input", "idempotencyKey")
+    statement_id: UUID
+
+
+@dataclass(eq=False, kw_only=True)
 class LedgerArchived(Refusal):
     """The ledger takes no more writes."""
 
@@ -265,13 +275,28 @@ class TransactionNotPending(Refusal):
 
 @dataclass(eq=False, kw_only=True)
 class TransactionNotReversible(Refusal):
-    """There is nothing to reverse: why, as `not_posted`, `is_reversal` or `fully_reversed`."""
+    """There is nothing to reverse, or not this: why, as `reason` (see `NotReversibleReason`)."""
 
     code = "TRANSACTION_NOT_REVERSIBLE"
     path: Path = ("input", "transactionId")
     transaction_id: UUID
     transaction_status: str
     reason: str
+
+
+@dataclass(eq=False, kw_only=True)
+class SettlementNotPossible(Refusal):
+    """The unsettled entries cannot be paid out; `reason` says why (see `settlements.py`).
+
+    `unsettled_amount` is their net on the account's normal side (minor units).
+    """
+
+    code = "SETTLEMENT_NOT_POSSIBLE"
+    path: Path = ("input", "accountId")
+    account_id: UUID
+    reason: str
+    unsettled_amount: int
+    unsettled_count: int
 
 
 @dataclass(eq=False, kw_only=True)
@@ -445,6 +470,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     MatchNotFound,
     DiscrepancyNotFound,
     IdempotencyConflict,
+    StatementKeyTaken,
     LedgerArchived,
     ReconciliationClosed,
     DiscrepancyStanding,
@@ -457,6 +483,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     PeriodClosed,
     AccountNotFound,
     NormalBalancesDiffer,
+    SettlementNotPossible,
     HoldExpired,
     TransactionNotPending,
     TransactionNotReversible,

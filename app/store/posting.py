@@ -3,7 +3,8 @@
 Round trips: two, whatever the size of the batch. The first sends BEGIN, the locks and the reads in
 one pipeline; then Python decides; the second sends the writes and COMMIT. Where an account of the
 batch has velocity limits or open credit lots, a third between them reads those, at the time of the
-decision; lots whose time has come expire before anything else of the batch is decided.
+decision; lots whose time has come expire before anything else of the batch is decided. A settlement
+is a batch of its own, so that all it collects is read at once with the locks.
 
 Locks: the ledgers' rows, then the accounts, each in order of key. Everybody who moves balances
 locks in this order, so two batches may wait for each other but never in a circle. `FOR NO KEY
@@ -53,6 +54,7 @@ from app.ledger.posting import (
     record,
 )
 from app.ledger.refusals import Refusal, RefusedAttempt
+from app.ledger.settlements import CreateSettlement
 from app.ledger.templates import PostFromTemplate
 from app.ledger.transactions import (
     EventKind,
@@ -63,7 +65,7 @@ from app.ledger.transactions import (
     TransactionStatus,
     Used,
 )
-from app.store import lots, velocities
+from app.store import lots, settlements, velocities
 from app.store.arrays import (
     BYTES,
     INT4S,
@@ -109,6 +111,11 @@ class Group:
         )
 
     @property
+    def alone(self) -> bool:
+        """Whether it is to be a batch by itself."""
+        return any(isinstance(command, CreateSettlement) for command in self.commands)
+
+    @property
     def dry_run(self) -> bool:
         return all(isinstance(c, PostTransaction) and c.dry_run for c in self.commands)
 
@@ -121,7 +128,10 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     """
     reads = _reads([command for group in groups for command in group.commands])
     _, *found = await pipeline.run(BEGIN, *reads.values())
-    book, now, velocity_limited, with_lots = _book(dict(zip(reads, found, strict=True)))
+    facts = dict(zip(reads, found, strict=True))
+    book, now, velocity_limited, with_lots = _book(facts)
+    if "unsettled" in facts:
+        groups = [_collecting(group, facts["unsettled"]) for group in groups]
     due: list[Group] = []
     if velocity_limited or with_lots:
         await _read_flagged(pipeline, book, velocity_limited, with_lots, now)
@@ -137,22 +147,35 @@ async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
     ]
     answers = answers[len(due) :]
     if written:
-        await pipeline.run(*_write(book, written), *uses(_made(groups, answers)), COMMIT)
+        made = _made(groups, answers)
+        await pipeline.run(*_write(book, written), *uses(made), *settlements.writing(made), COMMIT)
     else:
         await pipeline.run(ROLLBACK)
     return answers
 
 
+def _collecting(group: Group, unsettled: Sequence[Row]) -> Group:
+    return Group(
+        tuple(
+            settlements.collecting(command, unsettled)
+            if isinstance(command, CreateSettlement)
+            else command
+            for command in group.commands
+        )
+    )
+
+
 def _made(
     groups: Sequence[Group], answers: Sequence[Answer]
-) -> list[tuple[PostFromTemplate, Transaction]]:
-    """What is new and made from a template."""
+) -> list[tuple[PostFromTemplate | CreateSettlement, Transaction]]:
+    """What is new and made from a template, or of unsettled entries."""
     return [
         (command, decision.transaction)
         for group, answer in zip(groups, answers, strict=True)
         if not isinstance(answer, Refusal) and not group.dry_run
         for command, decision in zip(group.commands, answer, strict=True)
-        if isinstance(command, PostFromTemplate) and isinstance(decision, Recorded)
+        if isinstance(command, PostFromTemplate | CreateSettlement)
+        and isinstance(decision, Recorded)
     ]
 
 
@@ -377,6 +400,10 @@ def _reads(commands: Sequence[Task]) -> dict[str, Statement]:
     ]
     if reversals:
         reads["reversed"] = (READ_REVERSED, arrays((UUIDS, UUIDS), reversals))
+        reads["payouts"] = (settlements.READ_PAYOUTS, arrays((UUIDS, UUIDS), reversals))
+    for command in posts:
+        if isinstance(command, CreateSettlement):
+            reads["unsettled"] = settlements.reading(command)
     named = [
         (uuid(c.scope.organization_id), uuid(c.ledger_id), text(c.external_id))
         for c in posts
@@ -429,6 +456,7 @@ def _book(
         side = (account_id, Direction(direction).opposite)
         undone.setdefault((organization_id, ledger_id, sequence), {})[side] = amount
     book.reversed.update(undone)
+    book.payouts.update((row[0], row[1]) for row in found.get("payouts", ()))
     clock = found["clock_and_keys"][0][0]
     latest = max((ledger.last_recorded_at for ledger in book.ledgers.values()), default=clock)
     return book, max(clock, latest + timedelta(microseconds=1)), velocity_limited, with_lots
@@ -674,6 +702,7 @@ def _write(book: Book, written: Sequence[Recorded | Postponed | Deferred]) -> li
         (WRITES[shape], parameters),
         *velocities.writing(accounts),
         *lots.writing(book, written),
+        *settlements.releasing(book, written),
     ]
 
 

@@ -25,8 +25,10 @@ from sqlalchemy import (
     union_all,
 )
 
+from app.ledger.statements import POSTED_EFFECTS, Statement
 from app.store.reading import Listing, Lookup, of_organization, visible
 from app.store.tables import (
+    account_statements,
     accounts,
     api_keys,
     credit_lots,
@@ -37,6 +39,8 @@ from app.store.tables import (
     ledgers,
     lot_movements,
     period_events,
+    settlement_entries,
+    settlements,
     statement_imports,
     statement_line_repeats,
     statement_lines,
@@ -321,6 +325,25 @@ class StatementLineRow(NamedTuple):
     account_exponent: int
 
 
+class SettlementRow(NamedTuple):
+    """A payout of what had gathered on an account."""
+
+    settlement_id: UUID
+    ledger_id: UUID
+    account_id: UUID
+    number: int
+    transaction_sequence: int
+    up_to: datetime
+    amount: int
+    entry_count: int
+    released_sequence: int | None
+
+
+StatementRow = Statement
+STORED_OF_STATEMENT = tuple(name for name in Statement._fields if name in account_statements.c)
+"""The columns of a statement's own row; the others are its account's and its predecessor's."""
+
+
 def _columns(row: Any, table: FromClause) -> Select[Any]:
     return select(*(table.c[name] for name in row._fields))
 
@@ -445,6 +468,35 @@ _placed_line = _line.with_only_columns(
         _places.c.external_account_id == statement_lines.c.external_account_id,
         _places.c.number == statement_lines.c.number,
     ),
+)
+_settlement = _columns(SettlementRow, settlements)
+_previous = account_statements.alias("previous")
+_statement = (
+    select(
+        *(account_statements.c[name] for name in STORED_OF_STATEMENT),
+        accounts.c.normal_balance,
+        accounts.c.currency,
+        accounts.c.exponent,
+        accounts.c.external_id,
+        _previous.c.content_hash.label("previous_hash"),
+        _previous.c.account_version.label("previous_version"),
+    )
+    .join_from(
+        account_statements,
+        accounts,
+        and_(
+            accounts.c.organization_id == account_statements.c.organization_id,
+            accounts.c.account_id == account_statements.c.account_id,
+        ),
+    )
+    .outerjoin(
+        _previous,
+        and_(
+            _previous.c.organization_id == account_statements.c.organization_id,
+            _previous.c.account_id == account_statements.c.account_id,
+            _previous.c.number == account_statements.c.previous_number,
+        ),
+    )
 )
 
 # ---- by key --------------------------------------------------------------------------------------
@@ -589,6 +641,30 @@ statement_lines_by_id = Lookup(
     _line,
     external_accounts,
     (statement_lines.c.external_account_id, statement_lines.c.number),
+)
+statements_by_id = Lookup(
+    StatementRow, _statement, account_statements, (account_statements.c.statement_id,)
+)
+statements_by_number = Lookup(
+    StatementRow,
+    _statement,
+    account_statements,
+    (account_statements.c.account_id, account_statements.c.number),
+)
+
+settlements_by_id = Lookup(SettlementRow, _settlement, settlements, (settlements.c.settlement_id,))
+settlements_by_entry = Lookup(
+    SettlementRow,
+    _settlement.join_from(
+        settlements,
+        settlement_entries,
+        and_(
+            settlement_entries.c.organization_id == settlements.c.organization_id,
+            settlement_entries.c.settlement_id == settlements.c.settlement_id,
+        ),
+    ).where(settlements.c.released_sequence.is_(None)),
+    settlements,
+    (settlement_entries.c.account_id, settlement_entries.c.sequence),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -834,6 +910,15 @@ statements_of_external_account = Listing(
     {},
     {"number": ("number",)},
 )
+statements_of_account = Listing(
+    StatementRow,
+    _statement,
+    lambda account_id: and_(
+        of_organization(account_statements), account_statements.c.account_id == account_id
+    ),
+    {},
+    {"number": ("number",)},
+)
 statements_of_import = Listing(
     ExternalStatementRow,
     _external_statement,
@@ -872,4 +957,75 @@ lines_of_statement = Listing(
     ),
     {},
     {"position": ("position",)},
+)
+_entry_of_statement = _entry.join(
+    account_statements,
+    and_(
+        account_statements.c.organization_id == entries.c.organization_id,
+        account_statements.c.account_id == entries.c.account_id,
+    ),
+)
+_moves_posted = entries.c.effect.in_(
+    [literal_column(f"'{effect}'", Text) for effect in POSTED_EFFECTS]
+)
+late_adjustments_of_statement = Listing(
+    EntryRow,
+    _entry_of_statement,
+    lambda statement_id: and_(
+        of_organization(account_statements),
+        of_organization(entries),
+        account_statements.c.statement_id == statement_id,
+        entries.c.effective_at >= account_statements.c.from_at,
+        entries.c.effective_at < account_statements.c.to_at,
+        entries.c.sequence > account_statements.c.account_version,
+        _moves_posted,
+        _any,
+    ),
+    {},
+    {"effective_at": ("effective_at", "sequence")},
+)
+adjustments_of_statement = Listing(
+    EntryRow,
+    _entry_of_statement.join(
+        _previous,
+        and_(
+            _previous.c.organization_id == account_statements.c.organization_id,
+            _previous.c.account_id == account_statements.c.account_id,
+            _previous.c.number == account_statements.c.previous_number,
+        ),
+    ),
+    lambda statement_id: and_(
+        of_organization(account_statements),
+        of_organization(entries),
+        account_statements.c.statement_id == statement_id,
+        entries.c.effective_at < account_statements.c.from_at,
+        entries.c.sequence > _previous.c.account_version,
+        entries.c.sequence <= account_statements.c.account_version,
+        _moves_posted,
+    ),
+    {},
+    {"sequence": ("sequence",)},
+)
+settlements_of_account = Listing(
+    SettlementRow,
+    _settlement,
+    lambda account_id: and_(of_organization(settlements), settlements.c.account_id == account_id),
+    {},
+    {"number": ("number",)},
+)
+entries_of_settlement = Listing(
+    EntryRow,
+    _entry.join(
+        settlement_entries,
+        and_(
+            settlement_entries.c.organization_id == entries.c.organization_id,
+            settlement_entries.c.account_id == entries.c.account_id,
+            settlement_entries.c.sequence == entries.c.sequence,
+        ),
+    ),
+    lambda settlement_id: and_(
+        of_organization(settlement_entries), settlement_entries.c.settlement_id == settlement_id
+    ),
+    {},
+    {"sequence": ("sequence",)},
 )

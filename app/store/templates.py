@@ -4,7 +4,7 @@ Making and archiving lock the ledger's row, as every write does, so versions are
 gap and without a race.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import bindparam, func, insert, select, update
 
 from app.ledger.accounts import Scope
+from app.ledger.commands import PostTransaction
 from app.ledger.refusals import AccountNotFound, LedgerArchived, TemplateNotFound
 from app.ledger.templates import CreateTemplate, PostFromTemplate
 from app.ledger.transactions import Transaction
@@ -78,7 +79,7 @@ async def archive_template(
 USE = (UUIDS, UUIDS, INT8S, TEXTS, INT4S, JSONS)
 
 
-def uses(made: Sequence[tuple[PostFromTemplate, Transaction]]) -> list[Statement]:
+def uses(made: Iterable[tuple[PostTransaction, Transaction]]) -> list[Statement]:
     """The statement that records what was made from templates; none if nothing was."""
     rows = [
         (
@@ -90,7 +91,7 @@ def uses(made: Sequence[tuple[PostFromTemplate, Transaction]]) -> list[Statement
             json(command.use.params),
         )
         for command, transaction in made
-        if command.use is not None
+        if isinstance(command, PostFromTemplate) and command.use is not None
     ]
     return [(_INSERT_USES, arrays(USE, rows))] if rows else []
 

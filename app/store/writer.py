@@ -147,11 +147,11 @@ class Writer:
             try:
                 await self._arrival()
                 batch = self._queue.take(min(self._limit, self.max_batch_entries))
-                if batch:
+                for part in _apart(batch):
                     self.batches += 1
                     started = time.perf_counter()
-                    await self._answer(batch)
-                    self._learn(batch, time.perf_counter() - started)
+                    await self._answer(part)
+                    self._learn(part, time.perf_counter() - started)
             except Exception:
                 await self._begin_anew(batch)
                 log.exception("writer_failed")
@@ -239,6 +239,20 @@ class Writer:
         if pipeline is not None:
             with suppress(psycopg.Error):
                 await pipeline.connection.close()
+
+
+def _apart(batch: list[_Waiting]) -> list[list[_Waiting]]:
+    """The batch in its order, cut where a group has to be alone."""
+    parts: list[list[_Waiting]] = []
+    follows = False
+    for waiting in batch:
+        alone = waiting.group.alone
+        if follows and not alone:
+            parts[-1].append(waiting)
+        else:
+            parts.append([waiting])
+        follows = not alone
+    return parts
 
 
 def _parts(batch: list[_Waiting], fault: Exception) -> list[list[_Waiting]]:
