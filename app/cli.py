@@ -173,7 +173,7 @@ def serve(
 
 @app.command()
 def worker() -> None:
-    """Do due work apart from the servers, until told to stop: holds that expire or post themselves.
+    """Do what falls due and seal what was recorded, apart from the servers, until told to stop.
 
     Servers do it too unless LEDGERS_DUE_WORK is false. However many run, one of them works at a
     time, and another takes over when it dies.

@@ -36,6 +36,7 @@ from app.settings import Settings
 from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
 from app.store.schedule import Schedule
+from app.store.sealing import Sealer
 from app.store.totals import RollUp
 from app.store.writer import Writer
 
@@ -68,6 +69,7 @@ class Server:
     roll_up: RollUp = field(init=False)
     writer: Writer = field(init=False)
     schedule: Schedule = field(init=False)
+    sealer: Sealer = field(init=False)
     _authenticator: Authenticator = field(init=False)
     _planner: Planner = field(init=False)
 
@@ -86,6 +88,7 @@ class Server:
             on_written=self.roll_up.hint,
         )
         self.schedule = Schedule(self.database, self.writer, self.settings.due_poll_seconds)
+        self.sealer = Sealer(self.database, self.settings.seal_seconds)
         self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
         self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
@@ -98,9 +101,11 @@ class Server:
             self.roll_up.start()
             if self.settings.due_work:
                 self.schedule.start()
+                self.sealer.start()
             yield
         finally:
             await self.schedule.stop()
+            await self.sealer.stop()
             await self.writer.stop()
             await self.roll_up.stop()
             await self.database.close()
