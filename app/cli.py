@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import socket
 import sys
 from base64 import b64encode
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, BinaryIO, Never, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -42,7 +44,10 @@ from app.store.database import Connection, Unavailable, UnsafeDatabase
 from app.store.embedded import EmbeddedPostgresError
 from app.store.identity import Permission
 from app.store.migrate import migrate as migrate_database
+from app.store.sealing import newest_checkpoints
+from app.store.verify import Violation
 from app.store.verify import verify as verify_database
+from app.store.verify_proofs import Checkpoint, verify_proofs
 from app.workers import WorkerFailed, serve_alone, serve_by_workers, when_told_to_stop
 
 T = TypeVar("T")
@@ -66,6 +71,7 @@ OrganizationId = Annotated[
     UUID, typer.Option("--organization", help="The organization's id; see `organizations list`.")
 ]
 STDIN = Path("-")
+CHECKPOINT_LINE = re.compile(r"(\S+) ([1-9][0-9]{0,17}) ([0-9a-f]{64})", re.ASCII)
 EXPECTED = (
     EmbeddedPostgresError,
     ImportStopped,
@@ -287,40 +293,69 @@ def schema(
 
 
 @app.command()
-def verify() -> None:
+def verify(
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Also make every sealed leaf anew and compare hashes.")
+    ] = False,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A checkpoint's line, or a file of such lines; may be repeated. Implies --proofs.",
+        ),
+    ] = None,
+) -> None:
     """Check every invariant over the whole database, beside a running server if there is one.
 
     Debits equal credits; balances are the sum of their entries; sequences have no gaps; keys were
-    used once; holds and floors were kept. Ends with 0 if all hold, with 1 if any is broken.
+    used once; holds and floors were kept. With --proofs also that everything is as it was sealed,
+    and with a checkpoint that the blocks are those that were published. Ends with 0 if all hold,
+    with 1 if any is broken.
     """
+    published = _checkpoints(checkpoint or ())
+    sealed = None
     with database_place(_settings()) as place:
         require_migrated(place)
         with _progress() as show:
             report = verify_database(place.owner_url, progress=show)
+            if proofs or published:
+                sealed = verify_proofs(place.owner_url, published, progress=partial(show, "proofs"))
     out.print(
         f"{report.organizations} organizations, {report.ledgers} ledgers, {report.accounts}"
         f" accounts, {report.transactions} transactions, {report.entries} entries."
     )
-    if not report.violations:
-        out.print("Every invariant holds.")
+    violations, complete = list(report.violations), report.complete
+    if sealed is not None:
+        out.print(f"{sealed.blocks} blocks, {sealed.leaves} leaves, {len(published)} checkpoints.")
+        violations, complete = violations + sealed.violations, complete and sealed.complete
+    if not violations:
+        out.print(
+            "Every invariant holds."
+            if sealed is None
+            else "Every invariant holds, and everything is as it was sealed."
+        )
         return
-    _print_table(
-        ("invariant", "violation", "organization", "ledger", "subject", "detail"),
-        (
-            (
-                str(violation.invariant),
-                violation.name,
-                str(violation.organization_id),
-                str(violation.ledger_id or ""),
-                violation.subject,
-                violation.detail,
-            )
-            for violation in report.violations
-        ),
-    )
-    more = "" if report.complete else "; there are more"
-    out.print(f"{len(report.violations)} violations{more}.")
+    _print_violations(violations, complete)
     raise typer.Exit(1)
+
+
+@app.command()
+def checkpoints() -> None:
+    """Print the newest checkpoint of every ledger, a line each, to be kept where nobody changes it.
+
+    The lines are what `ledgers verify --checkpoint` takes.
+    """
+
+    async def read(connection: Connection) -> Sequence[tuple[UUID, int, bytes]]:
+        return await newest_checkpoints(connection)
+
+    for ledger_id, block, kept_hash in _in_store(read):
+        typer.echo(f"{encode(LEDGER, ledger_id)} {block} {kept_hash.hex()}")
+
+
+@app.command()
+def verifier() -> None:
+    """Print a program that checks proofs by itself: ledgers verifier > verify.py."""
+    typer.echo(files("app").joinpath("verifier.py").read_text("utf-8"), nl=False)
 
 
 @organizations.command("create")
@@ -597,6 +632,44 @@ def _kept(text: bytes | None) -> dict[str, str]:
         return {"text": text.decode()}
     except UnicodeDecodeError:
         return {"base64": b64encode(text).decode()}
+
+
+def _checkpoints(given: Sequence[str]) -> list[Checkpoint]:
+    """Lines, or files of lines, each a ledger's id, a block's number and its hash."""
+    lines = []
+    for text in given:
+        is_file = Path(text).is_file()
+        lines += Path(text).read_text("utf-8").splitlines() if is_file else [text]
+    found = []
+    for line in filter(str.strip, lines):
+        match = CHECKPOINT_LINE.fullmatch(line.strip())
+        ledger_id = None if match is None else decode_as(LEDGER, match[1])
+        if match is None or ledger_id is None:
+            raise typer.BadParameter(
+                "A checkpoint is like ldgr_… 12 5a0c…, or a file of such lines.",
+                param_hint="--checkpoint",
+            )
+        found.append(Checkpoint(ledger_id, int(match[2]), bytes.fromhex(match[3])))
+    return found
+
+
+def _print_violations(violations: Sequence[Violation], complete: bool) -> None:
+    _print_table(
+        ("invariant", "violation", "organization", "ledger", "subject", "detail"),
+        (
+            (
+                str(violation.invariant),
+                violation.name,
+                str(violation.organization_id),
+                str(violation.ledger_id or ""),
+                violation.subject,
+                violation.detail,
+            )
+            for violation in violations
+        ),
+    )
+    more = "" if complete else "; there are more"
+    out.print(f"{len(violations)} violations{more}.")
 
 
 def _ledger_id(text: str) -> UUID:

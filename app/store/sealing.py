@@ -103,7 +103,7 @@ def micros(moment: str) -> str:
 
 
 EVENT_LEAF = f"""
-    SELECT v.recorded_at, v.transaction_sequence, v.number, jsonb_build_object(
+    SELECT v.ledger_id, v.recorded_at, v.transaction_sequence, v.number, jsonb_build_object(
         'format', {FORMAT},
         'ledger', v.ledger_id,
         'sequence', v.transaction_sequence,
@@ -179,9 +179,9 @@ EVENT_LEAF = f"""
                 AND e.transaction_sequence = v.transaction_sequence AND e.event = v.number
         )
     )::text AS leaf
-    FROM ({{events}}) p (sequence, number)
+    FROM ({{events}}) p (ledger_id, sequence, number)
     JOIN transaction_events v ON v.organization_id = %(organization)s
-        AND v.ledger_id = %(ledger)s AND v.transaction_sequence = p.sequence
+        AND v.ledger_id = p.ledger_id AND v.transaction_sequence = p.sequence
         AND v.number = p.number
     LEFT JOIN transactions t ON t.organization_id = v.organization_id
         AND t.ledger_id = v.ledger_id AND t.sequence = v.transaction_sequence
@@ -200,7 +200,7 @@ EVENT_LEAF = f"""
         ORDER BY d.number LIMIT 1
     ) labelled ON true
 """  # noqa: S608  all of it is ours
-"""The leaf of each of some events of a ledger; `events` is SQL for their sequences and numbers."""
+"""The leaves of some events; `events` is SQL for their ledgers, sequences and numbers."""
 
 REVISION_LEAF = f"""
     SELECT r.number, jsonb_build_object(
@@ -262,7 +262,7 @@ _NEXT_EVENTS = f"""
     SELECT recorded_at, transaction_sequence, number, {HASHED} FROM ({
     EVENT_LEAF.format(
         events='''
-            SELECT transaction_sequence, number FROM (
+            SELECT %(ledger)s::uuid, transaction_sequence, number FROM (
                 (SELECT recorded_at, transaction_sequence, number FROM transaction_events
                 WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
                     AND transaction_sequence > %(transactions)s AND number = 1
@@ -302,6 +302,11 @@ _LAST = """
         last_number, hash
     FROM blocks WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
     ORDER BY number DESC LIMIT 1
+"""
+
+_NEWEST = """
+    SELECT DISTINCT ON (organization_id, ledger_id) ledger_id, number, hash FROM blocks
+    ORDER BY organization_id, ledger_id, number DESC
 """
 
 _HASH = """
@@ -406,6 +411,12 @@ async def unsealed(connection: Connection) -> Sequence[tuple[UUID, UUID]]:
     One may be among them for nothing, after a change that leaves no leaf.
     """
     rows: Sequence[tuple[UUID, UUID]] = await _rows(connection, _UNSEALED)
+    return rows
+
+
+async def newest_checkpoints(connection: Connection) -> Sequence[tuple[UUID, int, bytes]]:
+    """Ledger, number and hash of the newest block of every ledger that has one."""
+    rows: Sequence[tuple[UUID, int, bytes]] = await _rows(connection, _NEWEST)
     return rows
 
 
