@@ -27,9 +27,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
-from app import __version__
+from app import __version__, archive
 from app.api.ids import LEDGER, decode_as, encode
 from app.api.schema import schema_text
+from app.archive import Encoding, NotExported
 from app.bulk_import import Import, ImportStopped, Refused
 from app.ledger.accounts import Mode
 from app.ledger.commands import MAX_NAME_LENGTH, check_text
@@ -44,6 +45,7 @@ from app.store.database import Connection, Unavailable, UnsafeDatabase
 from app.store.embedded import EmbeddedPostgresError
 from app.store.identity import Permission
 from app.store.migrate import migrate as migrate_database
+from app.store.portable import NotRestored
 from app.store.sealing import newest_checkpoints
 from app.store.verify import Violation
 from app.store.verify import verify as verify_database
@@ -75,7 +77,9 @@ CHECKPOINT_LINE = re.compile(r"(\S+) ([1-9][0-9]{0,17}) ([0-9a-f]{64})", re.ASCI
 EXPECTED = (
     EmbeddedPostgresError,
     ImportStopped,
+    NotExported,
     NotMigrated,
+    NotRestored,
     OSError,
     Unavailable,
     UnsafeDatabase,
@@ -227,33 +231,70 @@ def seed_command() -> None:
 
 @app.command("import")
 def import_command(
-    file: Annotated[
+    source: Annotated[
         Path,
         typer.Argument(
-            help="JSON Lines, a PostTransactionInput each; - for standard input.",
+            help="JSON Lines, a PostTransactionInput each; - for standard input. Or the directory"
+            " of an export.",
         ),
     ],
-    ledger: Annotated[str, typer.Option(help="The ledger's id, as the API shows it.")],
+    ledger: Annotated[
+        str | None, typer.Option(help="Postings: the ledger's id, as the API shows it.")
+    ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="The server, such as https://ledgers.example; LEDGERS_HOST and _PORT."),
+        typer.Option(
+            help="Postings: the server, such as https://ledgers.example; LEDGERS_HOST and _PORT."
+        ),
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="An API key with the scope write; LEDGERS_API_KEY.")
+        str | None,
+        typer.Option(help="Postings: an API key with the scope write; LEDGERS_API_KEY."),
     ] = None,
     refused: Annotated[
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="Write refused lines, with the reasons, to this file as JSON Lines.",
+            help="Postings: write refused lines, with the reasons, to this file as JSON Lines.",
         ),
     ] = None,
+    organization: Annotated[
+        UUID | None, typer.Option(help="Export: the organization that is to have the ledger.")
+    ] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Export: what was published of it, a line or a file; may be repeated."),
+    ] = None,
 ) -> None:
-    """Post a file of transactions, however long, each line by itself.
+    """Post a file of transactions, or bring a whole exported ledger back.
 
-    Run it again after an interruption: what was posted is replayed, nothing is doubled. Ends with 1
-    if a line was refused.
+    Postings go through a server, however many, each line by itself. Run it again after an
+    interruption: what was posted is replayed, nothing is doubled. Ends with 1 if a line was
+    refused.
+
+    An exported ledger (see `ledgers export`) goes into the database directly, into an organization
+    that does not have it: all of it, once every invariant and every proof of it holds, or nothing.
     """
+    if source.is_dir():
+        if ledger or url or key or refused or organization is None:
+            raise typer.BadParameter(
+                "An export is imported with --organization, and perhaps --checkpoint.",
+                param_hint="source",
+            )
+        _restore(source, organization, _checkpoints(checkpoint or ()))
+        return
+    if ledger is None or organization or checkpoint:
+        raise typer.BadParameter(
+            "Postings are imported with --ledger; --organization and --checkpoint are for the"
+            " directory of an export.",
+            param_hint="source",
+        )
+    _import_postings(source, ledger, url, key, refused)
+
+
+def _import_postings(
+    file: Path, ledger: str, url: str | None, key: str | None, refused: Path | None
+) -> None:
     settings = _settings()
     server = _server_url(url or f"http://{settings.host}:{settings.port}")
     ledger_id, token = encode(LEDGER, _ledger_id(ledger)), _token(key, settings)
@@ -277,6 +318,55 @@ def import_command(
     )
     if tally.refused:
         raise typer.Exit(1)
+
+
+def _restore(directory: Path, organization: UUID, published: Sequence[Checkpoint]) -> None:
+    with database_place(_settings()) as place:
+        require_migrated(place)
+        with _progress() as show:
+            summary = archive.restore(
+                place.url, directory, organization, published, show=partial(show, "Importing")
+            )
+    out.print(f"Imported: {_told(summary)}")
+
+
+@app.command()
+def export(
+    ledger: Annotated[str, typer.Argument(help="The ledger's id, as the API shows it.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", file_okay=False, help="A directory, new or empty.")
+    ],
+    encoding: Annotated[
+        Encoding, typer.Option("--format", help="JSON Lines, or Parquet to analyse.")
+    ] = Encoding.JSONL,
+    organization: Annotated[
+        UUID | None, typer.Option(help="Where several organizations have it: whose.")
+    ] = None,
+) -> None:
+    """Write all of a ledger, as it is at one moment, beside a running server if there is one.
+
+    `ledgers import` brings it back, with the same balances, sequences and proofs.
+    """
+    ledger_id = _ledger_id(ledger)
+    with database_place(_settings()) as place:
+        require_migrated(place)
+        with _progress() as show:
+            summary = archive.export(
+                place.owner_url,
+                ledger_id,
+                output,
+                encoding,
+                organization_id=organization,
+                show=partial(show, "Exporting"),
+            )
+    out.print(f"Exported: {_told(summary)}")
+
+
+def _told(summary: archive.Summary) -> str:
+    checkpoint = summary.checkpoint or "nothing is sealed yet"
+    return (
+        f"{summary.name}, {summary.transactions} transactions, {summary.rows} rows.\n{checkpoint}"
+    )
 
 
 @app.command()
