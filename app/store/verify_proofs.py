@@ -230,6 +230,7 @@ def _not_as_revised(subject: str) -> str:
             coalesce(l.key, r.key), CASE
                 WHEN l.content IS NULL THEN 'it has no revision'
                 WHEN r.content IS NULL THEN 'it is gone'
+                WHEN r.copies > 1 THEN concat('it is there ', r.copies, ' times')
                 ELSE concat('changed since its last revision: ', (
                     SELECT string_agg(name, ', ' ORDER BY name)
                     FROM unnest(ARRAY[{", ".join(f"'{name}'" for name in kept)}]) AS name
@@ -243,13 +244,14 @@ def _not_as_revised(subject: str) -> str:
             ORDER BY organization_id, ledger_id, key, number DESC
         ) l
         FULL JOIN (
-            SELECT t.organization_id, {"a" if is_homeless else "t"}.ledger_id,
+            SELECT *, count(*) OVER (PARTITION BY organization_id, ledger_id, key) AS copies
+            FROM (SELECT t.organization_id, {"a" if is_homeless else "t"}.ledger_id,
                 jsonb_build_object({", ".join(f"'{name}', t.{name}" for name in keys)}) AS key,
                 jsonb_build_object({", ".join(f"'{name}', t.{name}" for name in kept)}) AS content
             FROM {subject} t
-            {"JOIN accounts a USING (organization_id, account_id)" if is_homeless else ""}
+            {"JOIN accounts a USING (organization_id, account_id)" if is_homeless else ""}) t
         ) r ON r.organization_id = l.organization_id AND r.ledger_id = l.ledger_id AND r.key = l.key
-        WHERE (l.content IS NULL) <> (r.content IS NULL) OR EXISTS (
+        WHERE (l.content IS NULL) <> (r.content IS NULL) OR r.copies > 1 OR EXISTS (
             SELECT FROM unnest(ARRAY[{", ".join(f"'{name}'" for name in kept)}]) AS name
             WHERE coalesce((l.content -> name)::text, 'null') <> (r.content -> name)::text
         )
@@ -285,8 +287,8 @@ _THIS = (
 _REVISIONS_OF_BLOCK = f"""
     SELECT number, {HASHED} FROM (
         {REVISION_LEAF}
-            AND r.number > coalesce((SELECT revisions FROM blocks WHERE {_THIS} - 1), 0)
-            AND r.number <= (SELECT revisions FROM blocks WHERE {_THIS})
+            AND r.number > coalesce((SELECT max(revisions) FROM blocks WHERE {_THIS} - 1), 0)
+            AND r.number <= (SELECT max(revisions) FROM blocks WHERE {_THIS})
         ORDER BY r.number LIMIT %(most)s
     ) found
 """  # noqa: S608
@@ -299,20 +301,20 @@ _EVENTS_OF_BLOCK = f"""
             (SELECT ledger_id, transaction_sequence, number FROM transaction_events
             WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s AND number = 1
                 AND transaction_sequence
-                    > coalesce((SELECT transactions FROM blocks WHERE {_THIS} - 1), 0)
-                AND transaction_sequence <= (SELECT transactions FROM blocks WHERE {_THIS})
+                    > coalesce((SELECT max(transactions) FROM blocks WHERE {_THIS} - 1), 0)
+                AND transaction_sequence <= (SELECT max(transactions) FROM blocks WHERE {_THIS})
             ORDER BY transaction_sequence LIMIT %(most)s)
             UNION ALL
             (SELECT ledger_id, transaction_sequence, number FROM transaction_events
             WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s AND number > 1
-                AND recorded_at <= (SELECT last_recorded_at FROM blocks WHERE {_THIS})
+                AND recorded_at <= (SELECT max(last_recorded_at) FROM blocks WHERE {_THIS})
                 AND (recorded_at, transaction_sequence, number)
-                    <= (SELECT {_RANGE} FROM blocks WHERE {_THIS})
+                    <= (SELECT {_RANGE} FROM blocks WHERE {_THIS} LIMIT 1)
                 AND recorded_at >= coalesce(
-                    (SELECT last_recorded_at FROM blocks WHERE {_THIS} - 1), '-infinity'
+                    (SELECT max(last_recorded_at) FROM blocks WHERE {_THIS} - 1), '-infinity'
                 )
                 AND coalesce((recorded_at, transaction_sequence, number)
-                    > (SELECT {_RANGE} FROM blocks WHERE {_THIS} - 1), true)
+                    > (SELECT {_RANGE} FROM blocks WHERE {_THIS} - 1 LIMIT 1), true)
             ORDER BY recorded_at, transaction_sequence, number LIMIT %(most)s)
         '''
     )

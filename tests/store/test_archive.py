@@ -1,4 +1,4 @@
-"""A ledger goes out and comes back in another organization as it was, or it does not come at all."""
+"""A ledger goes out and comes back in another organization as it was, or does not come at all."""
 
 import asyncio
 import hashlib
