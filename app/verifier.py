@@ -26,6 +26,8 @@ def proven(proof: dict[str, Any], checkpoint: str) -> str:
         raise ValueError("the leaf has no place in its block")
     node, links = digest(b"\0", proof["leaf"].encode()), ["root"]
     for sibling in map(unhex, proof["siblings"]):
+        if last == 0:
+            raise ValueError("there are too many siblings")
         while place == last and place % 2 == 0 < place:  # nothing is beside it: it goes up
             place, last = place // 2, last // 2
         pair = (sibling, unhex(node)) if place % 2 else (unhex(node), sibling)
