@@ -123,18 +123,13 @@ def export(
             assert rows == counts[table.name]
             files[table.name] = {"rows": rows, **_measure(path)}
         newest = portable.newest_checkpoint(connection, this)
-        ((name,),) = connection.execute(
-            "SELECT name FROM ledgers WHERE organization_id = %(organization)s"
-            " AND ledger_id = %(ledger)s",
-            this,
-        )
         manifest = {
             "format": "ledgers-export",
             "version": VERSION,
             "schema": portable.schema_version(connection),
             "encoding": encoding,
             "ledger": encode(LEDGER, ledger_id),
-            "name": name,
+            "name": portable.name_of(connection, this),
             "exported_at": datetime.now(UTC).isoformat(),
             "checkpoint": None
             if newest is None

@@ -110,6 +110,16 @@ def homes_of(connection: Connection, ledger_id: UUID) -> list[UUID]:
     return [organization_id for (organization_id,) in rows]
 
 
+def name_of(connection: Connection, this: Mapping[str, UUID]) -> str:
+    """A ledger's name."""
+    ((name,),) = connection.execute(
+        "SELECT name FROM ledgers WHERE organization_id = %(organization)s"
+        " AND ledger_id = %(ledger)s",
+        this,
+    )
+    return str(name)
+
+
 def count(connection: Connection, table: Portable, this: Mapping[str, UUID]) -> int:
     """How many rows of a table are a ledger's."""
     ((rows,),) = connection.execute(f"SELECT count(*) {_rows_of(table)}", this)

@@ -1,5 +1,6 @@
 """Proofs over GraphQL, and the program that checks them without Ledgers."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -7,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 import app
 from app.ledger.proofs import canonical
 from app.store import sealing
-from tests.api_client import SETTLE, Api, Json
+from app.store.verify_proofs import verify_proofs
+from tests.api_client import SETTLE, Api, Json, open_api
 
 VERIFIER = Path(app.__file__).with_name("verifier.py")
 
@@ -155,6 +158,86 @@ def _is_accepted(proven: Any, sent: bytes, checkpoint: str) -> bool:
     except (AttributeError, LookupError, TypeError, ValueError):
         return False
     return True
+
+
+async def test_a_server_seals_by_itself(database_url: str) -> None:
+    """What is recorded is sealed soon after, and by another server once that one ends."""
+    async with open_api(database_url, seal_seconds=0.05) as api:
+        async with open_api(database_url, seal_seconds=0.05):
+            ledger = await api.ledger()
+            a, b = await api.account(ledger), await api.account(ledger)
+            first = (await api.post(ledger, a, b, 5))["transaction"]
+            await sealed(api, first["id"])
+        second = (await api.post(ledger, a, b, 5))["transaction"]
+        await sealed(api, second["id"])
+    assert verify_proofs(database_url).violations == []
+
+
+async def sealed(api: Api, transaction: str) -> None:
+    async with asyncio.timeout(60):
+        while await proofs_of(api, transaction) is None:
+            await asyncio.sleep(0.02)
+
+
+async def test_sealing_goes_on_after_a_fault(database_url: str) -> None:
+    """Whatever ends a session of the sealer, another one goes on."""
+    async with open_api(database_url, seal_seconds=0.05) as api:
+        ledger = await api.ledger()
+        a, b = await api.account(ledger), await api.account(ledger)
+        await sealed(api, (await api.post(ledger, a, b, 5))["transaction"]["id"])
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            ended = connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+                " AND granted AND (classid::int8 << 32 | objid::int8) = %s AND database ="
+                " (SELECT oid FROM pg_database WHERE datname = current_database())",
+                (sealing.LOCK,),
+            ).fetchall()
+        assert ended == [(True,)]
+        await sealed(api, (await api.post(ledger, a, b, 5))["transaction"]["id"])
+    assert verify_proofs(database_url).violations == []
+
+
+async def test_what_was_changed_is_not_proven(api: Api, database_url: str) -> None:
+    """The API gives no proof of what is not as it was sealed, and says no more than that."""
+    ledger = await api.ledger()
+    a, b = await api.account(ledger), await api.account(ledger)
+    sale = (await api.post(ledger, a, b, 5))["transaction"]
+    await seal(api)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE transaction_events DISABLE TRIGGER USER")
+        connection.execute("UPDATE transaction_events SET description = 'x'")
+    response = (await api.send(TRANSACTION, {"t": sale["id"], "c": None})).json()
+    assert [e["extensions"]["code"] for e in response["errors"]] == ["INTERNAL_SERVER_ERROR"]
+    report = verify_proofs(database_url)
+    assert [v.name for v in report.violations] == ["EVENT_NOT_AS_SEALED", "LEAVES_MISSING"]
+
+
+async def test_many_leaves_take_several_blocks(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However leaves fall into blocks, each is proven, and in the order in which it came."""
+    monkeypatch.setattr(sealing, "MAX_LEAVES", 3)
+    ledger = await api.ledger()
+    a, b = await api.account(ledger), await api.account(ledger)
+    held = [
+        (await api.post(ledger, a, b, n, status="PENDING"))["transaction"]["id"]
+        for n in range(1, 6)
+    ]
+    for number, transaction in enumerate(reversed(held)):
+        if number % 2:
+            await seal(api)
+        await api.answer(SETTLE, transactionId=transaction, idempotencyKey=f"settled {number}")
+    await seal(api)
+    checkpoint = await checkpoint_of(api, ledger)
+    assert checkpoint["leaves"] == str(4 + 5 + 5)
+    places = []
+    for transaction in held:
+        proofs = await proofs_of(api, transaction)
+        assert judged(proofs, checkpoint["hash"]).returncode == 0
+        places += [(int(p["block"]["block"]), p["leafIndex"], p["leaf"]) for p in proofs]
+    in_order = [json.loads(leaf) for _, _, leaf in sorted(places)]
+    assert [(leaf["sequence"], leaf["event"]["kind"]) for leaf in in_order] == [
+        *((n, "held") for n in range(1, 6)),
+        *((n, "settled") for n in range(5, 0, -1)),
+    ]
 
 
 @pytest.mark.parametrize("sent", ["[]", "", "{}", "[{}]", "[1]", "null"])

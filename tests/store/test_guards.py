@@ -47,6 +47,8 @@ TABLES = (
     "external_statements",
     "statement_lines",
     "statement_line_repeats",
+    "revisions",
+    "blocks",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -166,6 +168,33 @@ GUARDED = {
         "sequence",
         "kind",
         "amount",
+    ),
+    "revisions": (
+        "organization_id",
+        "ledger_id",
+        "number",
+        "subject",
+        "key",
+        "content",
+        "recorded_at",
+    ),
+    "blocks": (
+        "organization_id",
+        "ledger_id",
+        "number",
+        "first_leaf",
+        "leaves",
+        "revisions",
+        "transactions",
+        "last_recorded_at",
+        "last_sequence",
+        "last_number",
+        "root",
+        "previous",
+        "skip",
+        "sealed_at",
+        "hash",
+        "leaf_hashes",
     ),
 }
 """Columns that stay as they were recorded."""
