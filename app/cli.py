@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import socket
 import sys
 from base64 import b64encode
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, BinaryIO, Never, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -25,9 +27,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from sqlalchemy.exc import DBAPIError
 
-from app import __version__
+from app import __version__, archive
 from app.api.ids import LEDGER, decode_as, encode
 from app.api.schema import schema_text
+from app.archive import Encoding, NotExported
 from app.bulk_import import Import, ImportStopped, Refused
 from app.ledger.accounts import Mode
 from app.ledger.commands import MAX_NAME_LENGTH, check_text
@@ -42,7 +45,11 @@ from app.store.database import Connection, Unavailable, UnsafeDatabase
 from app.store.embedded import EmbeddedPostgresError
 from app.store.identity import Permission
 from app.store.migrate import migrate as migrate_database
+from app.store.portable import NotRestored
+from app.store.sealing import newest_checkpoints
+from app.store.verify import Violation
 from app.store.verify import verify as verify_database
+from app.store.verify_proofs import Checkpoint, verify_proofs
 from app.workers import WorkerFailed, serve_alone, serve_by_workers, when_told_to_stop
 
 T = TypeVar("T")
@@ -66,10 +73,13 @@ OrganizationId = Annotated[
     UUID, typer.Option("--organization", help="The organization's id; see `organizations list`.")
 ]
 STDIN = Path("-")
+CHECKPOINT_LINE = re.compile(r"(\S+) ([1-9][0-9]{0,17}) ([0-9a-f]{64})", re.ASCII)
 EXPECTED = (
     EmbeddedPostgresError,
     ImportStopped,
+    NotExported,
     NotMigrated,
+    NotRestored,
     OSError,
     Unavailable,
     UnsafeDatabase,
@@ -173,7 +183,7 @@ def serve(
 
 @app.command()
 def worker() -> None:
-    """Do due work apart from the servers, until told to stop: holds that expire or post themselves.
+    """Do what falls due and seal what was recorded, apart from the servers, until told to stop.
 
     Servers do it too unless LEDGERS_DUE_WORK is false. However many run, one of them works at a
     time, and another takes over when it dies.
@@ -221,33 +231,70 @@ def seed_command() -> None:
 
 @app.command("import")
 def import_command(
-    file: Annotated[
+    source: Annotated[
         Path,
         typer.Argument(
-            help="JSON Lines, a PostTransactionInput each; - for standard input.",
+            help="JSON Lines, a PostTransactionInput each; - for standard input. Or the directory"
+            " of an export.",
         ),
     ],
-    ledger: Annotated[str, typer.Option(help="The ledger's id, as the API shows it.")],
+    ledger: Annotated[
+        str | None, typer.Option(help="Postings: the ledger's id, as the API shows it.")
+    ] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="The server, such as https://ledgers.example; LEDGERS_HOST and _PORT."),
+        typer.Option(
+            help="Postings: the server, such as https://ledgers.example; LEDGERS_HOST and _PORT."
+        ),
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="An API key with the scope write; LEDGERS_API_KEY.")
+        str | None,
+        typer.Option(help="Postings: an API key with the scope write; LEDGERS_API_KEY."),
     ] = None,
     refused: Annotated[
         Path | None,
         typer.Option(
             dir_okay=False,
-            help="Write refused lines, with the reasons, to this file as JSON Lines.",
+            help="Postings: write refused lines, with the reasons, to this file as JSON Lines.",
         ),
     ] = None,
+    organization: Annotated[
+        UUID | None, typer.Option(help="Export: the organization that is to have the ledger.")
+    ] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Export: what was published of it, a line or a file; may be repeated."),
+    ] = None,
 ) -> None:
-    """Post a file of transactions, however long, each line by itself.
+    """Post a file of transactions, or bring a whole exported ledger back.
 
-    Run it again after an interruption: what was posted is replayed, nothing is doubled. Ends with 1
-    if a line was refused.
+    Postings go through a server, however many, each line by itself. Run it again after an
+    interruption: what was posted is replayed, nothing is doubled. Ends with 1 if a line was
+    refused.
+
+    An exported ledger (see `ledgers export`) goes into the database directly, into an organization
+    that does not have it: all of it, once every invariant and every proof of it holds, or nothing.
     """
+    if source.is_dir():
+        if ledger or url or key or refused or organization is None:
+            raise typer.BadParameter(
+                "An export is imported with --organization, and perhaps --checkpoint.",
+                param_hint="source",
+            )
+        _restore(source, organization, _checkpoints(checkpoint or ()))
+        return
+    if ledger is None or organization or checkpoint:
+        raise typer.BadParameter(
+            "Postings are imported with --ledger; --organization and --checkpoint are for the"
+            " directory of an export.",
+            param_hint="source",
+        )
+    _import_postings(source, ledger, url, key, refused)
+
+
+def _import_postings(
+    file: Path, ledger: str, url: str | None, key: str | None, refused: Path | None
+) -> None:
     settings = _settings()
     server = _server_url(url or f"http://{settings.host}:{settings.port}")
     ledger_id, token = encode(LEDGER, _ledger_id(ledger)), _token(key, settings)
@@ -273,6 +320,55 @@ def import_command(
         raise typer.Exit(1)
 
 
+def _restore(directory: Path, organization: UUID, published: Sequence[Checkpoint]) -> None:
+    with database_place(_settings()) as place:
+        require_migrated(place)
+        with _progress() as show:
+            summary = archive.restore(
+                place.url, directory, organization, published, show=partial(show, "Importing")
+            )
+    out.print(f"Imported: {_told(summary)}")
+
+
+@app.command()
+def export(
+    ledger: Annotated[str, typer.Argument(help="The ledger's id, as the API shows it.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", file_okay=False, help="A directory, new or empty.")
+    ],
+    encoding: Annotated[
+        Encoding, typer.Option("--format", help="JSON Lines, or Parquet to analyse.")
+    ] = Encoding.JSONL,
+    organization: Annotated[
+        UUID | None, typer.Option(help="Where several organizations have it: whose.")
+    ] = None,
+) -> None:
+    """Write all of a ledger, as it is at one moment, beside a running server if there is one.
+
+    `ledgers import` brings it back, with the same balances, sequences and proofs.
+    """
+    ledger_id = _ledger_id(ledger)
+    with database_place(_settings()) as place:
+        require_migrated(place)
+        with _progress() as show:
+            summary = archive.export(
+                place.owner_url,
+                ledger_id,
+                output,
+                encoding,
+                organization_id=organization,
+                show=partial(show, "Exporting"),
+            )
+    out.print(f"Exported: {_told(summary)}")
+
+
+def _told(summary: archive.Summary) -> str:
+    checkpoint = summary.checkpoint or "nothing is sealed yet"
+    return (
+        f"{summary.name}, {summary.transactions} transactions, {summary.rows} rows.\n{checkpoint}"
+    )
+
+
 @app.command()
 def schema(
     output: Annotated[
@@ -287,40 +383,69 @@ def schema(
 
 
 @app.command()
-def verify() -> None:
+def verify(
+    proofs: Annotated[
+        bool, typer.Option("--proofs", help="Also make every sealed leaf anew and compare hashes.")
+    ] = False,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A checkpoint's line, or a file of such lines; may be repeated. Implies --proofs.",
+        ),
+    ] = None,
+) -> None:
     """Check every invariant over the whole database, beside a running server if there is one.
 
     Debits equal credits; balances are the sum of their entries; sequences have no gaps; keys were
-    used once; holds and floors were kept. Ends with 0 if all hold, with 1 if any is broken.
+    used once; holds and floors were kept. With --proofs also that everything is as it was sealed,
+    and with a checkpoint that the blocks are those that were published. Ends with 0 if all hold,
+    with 1 if any is broken.
     """
+    published = _checkpoints(checkpoint or ())
+    sealed = None
     with database_place(_settings()) as place:
         require_migrated(place)
         with _progress() as show:
             report = verify_database(place.owner_url, progress=show)
+            if proofs or published:
+                sealed = verify_proofs(place.owner_url, published, progress=partial(show, "proofs"))
     out.print(
         f"{report.organizations} organizations, {report.ledgers} ledgers, {report.accounts}"
         f" accounts, {report.transactions} transactions, {report.entries} entries."
     )
-    if not report.violations:
-        out.print("Every invariant holds.")
+    violations, complete = list(report.violations), report.complete
+    if sealed is not None:
+        out.print(f"{sealed.blocks} blocks, {sealed.leaves} leaves, {len(published)} checkpoints.")
+        violations, complete = violations + sealed.violations, complete and sealed.complete
+    if not violations:
+        out.print(
+            "Every invariant holds."
+            if sealed is None
+            else "Every invariant holds, and everything is as it was sealed."
+        )
         return
-    _print_table(
-        ("invariant", "violation", "organization", "ledger", "subject", "detail"),
-        (
-            (
-                str(violation.invariant),
-                violation.name,
-                str(violation.organization_id),
-                str(violation.ledger_id or ""),
-                violation.subject,
-                violation.detail,
-            )
-            for violation in report.violations
-        ),
-    )
-    more = "" if report.complete else "; there are more"
-    out.print(f"{len(report.violations)} violations{more}.")
+    _print_violations(violations, complete)
     raise typer.Exit(1)
+
+
+@app.command()
+def checkpoints() -> None:
+    """Print the newest checkpoint of every ledger, a line each, to be kept where nobody changes it.
+
+    The lines are what `ledgers verify --checkpoint` takes.
+    """
+
+    async def read(connection: Connection) -> Sequence[tuple[UUID, int, bytes]]:
+        return await newest_checkpoints(connection)
+
+    for ledger_id, block, kept_hash in _in_store(read):
+        typer.echo(f"{encode(LEDGER, ledger_id)} {block} {kept_hash.hex()}")
+
+
+@app.command()
+def verifier() -> None:
+    """Print a program that checks proofs by itself: ledgers verifier > verify.py."""
+    typer.echo(files("app").joinpath("verifier.py").read_text("utf-8"), nl=False)
 
 
 @organizations.command("create")
@@ -597,6 +722,44 @@ def _kept(text: bytes | None) -> dict[str, str]:
         return {"text": text.decode()}
     except UnicodeDecodeError:
         return {"base64": b64encode(text).decode()}
+
+
+def _checkpoints(given: Sequence[str]) -> list[Checkpoint]:
+    """Lines, or files of lines, each a ledger's id, a block's number and its hash."""
+    lines = []
+    for text in given:
+        is_file = Path(text).is_file()
+        lines += Path(text).read_text("utf-8").splitlines() if is_file else [text]
+    found = []
+    for line in filter(str.strip, lines):
+        match = CHECKPOINT_LINE.fullmatch(line.strip())
+        ledger_id = None if match is None else decode_as(LEDGER, match[1])
+        if match is None or ledger_id is None:
+            raise typer.BadParameter(
+                "A checkpoint is like ldgr_… 12 5a0c…, or a file of such lines.",
+                param_hint="--checkpoint",
+            )
+        found.append(Checkpoint(ledger_id, int(match[2]), bytes.fromhex(match[3])))
+    return found
+
+
+def _print_violations(violations: Sequence[Violation], complete: bool) -> None:
+    _print_table(
+        ("invariant", "violation", "organization", "ledger", "subject", "detail"),
+        (
+            (
+                str(violation.invariant),
+                violation.name,
+                str(violation.organization_id),
+                str(violation.ledger_id or ""),
+                violation.subject,
+                violation.detail,
+            )
+            for violation in violations
+        ),
+    )
+    more = "" if complete else "; there are more"
+    out.print(f"{len(violations)} violations{more}.")
 
 
 def _ledger_id(text: str) -> UUID:

@@ -40,6 +40,7 @@ from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
 from app.store.reconciling import Runner
 from app.store.schedule import Schedule
+from app.store.sealing import Sealer
 from app.store.totals import RollUp
 from app.store.writer import Writer
 
@@ -73,6 +74,7 @@ class Server:
     writer: Writer = field(init=False)
     schedule: Schedule = field(init=False)
     runner: Runner = field(init=False)
+    sealer: Sealer = field(init=False)
     _authenticator: Authenticator = field(init=False)
     _planner: Planner = field(init=False)
 
@@ -92,6 +94,7 @@ class Server:
         )
         self.schedule = Schedule(self.database, self.writer, self.settings.due_poll_seconds)
         self.runner = Runner(self.database, self.settings.due_poll_seconds)
+        self.sealer = Sealer(self.database, self.settings.seal_seconds)
         self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
         self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
@@ -106,10 +109,12 @@ class Server:
             if self.settings.due_work:
                 self.schedule.start()
                 self.runner.start()
+                self.sealer.start()
             yield
         finally:
             await self.schedule.stop()
             await self.runner.stop()
+            await self.sealer.stop()
             await self.writer.stop()
             await self.roll_up.stop()
             await self.database.close()

@@ -77,10 +77,13 @@ class Settings(BaseSettings):
     )
     due_work: bool = Field(
         default=True,
-        description="Let holds expire and post by themselves; else run `ledgers worker` for it.",
+        description="Do what falls due and seal blocks; else run `ledgers worker` for it.",
     )
     due_poll_seconds: float = Field(
         default=1.0, gt=0, le=60, description="Seconds within which new due work is noticed."
+    )
+    seal_seconds: float = Field(
+        default=5.0, gt=0, le=3600, description="Seconds between blocks of what was recorded."
     )
 
     max_batch_entries: int = Field(

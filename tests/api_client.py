@@ -187,8 +187,11 @@ class Api:
 
 @asynccontextmanager
 async def open_api(database_url: str, **settings: Any) -> AsyncIterator[Api]:
-    """Run the server in this process on a migrated database, with a new organization."""
-    server = Server(Settings(**settings), database_url)
+    """Run the server in this process on a migrated database, with a new organization.
+
+    Blocks are sealed by whoever tests them, unless the settings say otherwise.
+    """
+    server = Server(Settings(**{"seal_seconds": 3600, **settings}), database_url)
     transport = httpx.ASGITransport(server.application())
     async with (
         server.running(),

@@ -8,6 +8,7 @@ it shows the books as they are then, and so does the next mutation field of the 
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from app.store.history import (
     totals_by_currency,
 )
 from app.store.identity import Permission, Principal
+from app.store.proofs import Proof, SealedBlock, Through, checkpoints, proofs_by_transaction
 from app.store.reading import Listing, Lookup, Names, Page
 from app.store.reconciliation_rows import Unreconciled, unreconciled_by_account
 from app.store.settlements import UnsettledTotals, unsettled_by_account
@@ -117,6 +119,24 @@ class Loaders:
     def unsettled(self, account_id: UUID, build: Callable[[UnsettledTotals | None], T]) -> Any:
         """What is built of what an account's unsettled entries come to."""
         return Load(self._made("unsettled", self._read_unsettled), account_id, build)
+
+    def checkpoint(
+        self, ledger_id: UUID, number: Through, build: Callable[[SealedBlock | None], T]
+    ) -> Any:
+        """What is built of a ledger's newest sealed block, or of that of a number."""
+        loader = self._made("checkpoint", partial(checkpoints, self.snapshot))
+        return Load(loader, (ledger_id, number), build)
+
+    def proofs(
+        self,
+        ledger_id: UUID,
+        sequence: int,
+        through: Through,
+        build: Callable[[Sequence[Proof]], T],
+    ) -> Any:
+        """What is built of the proofs of a transaction's events."""
+        loader = self._made("proofs", partial(proofs_by_transaction, self.snapshot))
+        return Load(loader, (ledger_id, sequence, through), build)
 
     def forget(self) -> None:
         """Let go of the loaders, which know this: their rows need no collector of garbage then."""

@@ -20,9 +20,11 @@ from app.api.filters import (
     TransactionOrder,
 )
 from app.api.ids import LEDGER, encode
-from app.api.nodes import OPAQUE, Node, of_row
+from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.outside import ExternalAccount, ImportProfile
+from app.api.proofs import Checkpoint
 from app.api.scalars import JSON, Amount, DateTime
+from app.api.scalars import Sequence as Counter
 from app.api.templates import TransactionTemplate
 from app.api.transactions import Transaction
 from app.store import rows
@@ -224,6 +226,21 @@ class Ledger(Node):
             order="name",
             first=first,
             after=after,
+        )
+
+    @strawberry.field(
+        description="Its newest sealed block, or that of a number; null where there is none."
+    )
+    @reads("ledger_id")
+    def checkpoint(
+        self,
+        info: Info,
+        block: Annotated[
+            Counter | None, strawberry.argument(description="The number of a block.")
+        ] = None,
+    ) -> Checkpoint | None:
+        return info.context.load.checkpoint(
+            self.row.ledger_id, block, lambda found: None if found is None else Checkpoint.of(found)
         )
 
     @strawberry.field(description="All its accounts summed, one line a currency.")

@@ -17,6 +17,7 @@ from app.api.enums import (
 )
 from app.api.ids import TRANSACTION, encode
 from app.api.nodes import OPAQUE, Node, ScheduledRefusal, of_row, reads
+from app.api.proofs import TransactionProof
 from app.api.scalars import JSON, DateTime, Sequence
 from app.api.templates import TransactionTemplate
 from app.store import rows
@@ -182,6 +183,30 @@ class Transaction(Node):
             return JSON(self.known_template.params)
         return info.context.load.one(
             rows.template_uses_by_transaction, *self._place, build=lambda use: JSON(use.params)
+        )
+
+    @strawberry.field(
+        description=(
+            "Proofs of its events, oldest first, against the newest checkpoint of the ledger; null"
+            " while nothing of it is sealed, which takes seconds."
+        )
+    )
+    @reads("ledger_id", "sequence")
+    def proof(
+        self,
+        info: Info,
+        checkpoint: Annotated[
+            Sequence | None,
+            strawberry.argument(
+                description="Against this block instead; what came after it is left out."
+            ),
+        ] = None,
+    ) -> list[TransactionProof] | None:
+        return info.context.load.proofs(
+            self.row.ledger_id,
+            self.row.sequence,
+            checkpoint,
+            lambda proofs: [TransactionProof.of(proof) for proof in proofs] or None,
         )
 
     @property

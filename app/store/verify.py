@@ -85,22 +85,32 @@ def verify(
 
     `progress` is told each pass before it runs: its title, its place from 0, how many there are.
     """
-    with _reading(url, WHOLE_TABLES) as connection:
-        ((organizations, ledgers, accounts, transactions, entries),) = connection.execute(_COUNTS)
-        violations: list[Violation] = []
-        complete = True
-        for place, one in enumerate(PASSES):
-            if progress is not None:
-                progress(one.title, place, len(PASSES))
-            found: dict[str, int] = {}
-            for name, *rest in connection.execute(statement(one), {"limit": limit + 1}):
-                found[name] = found.get(name, 0) + 1
-                if found[name] > limit:
-                    complete = False
-                else:
-                    violations.append(Violation(INVARIANT_OF[name], name, *rest))
+    with reading(url, WHOLE_TABLES) as connection:
+        return check(connection, progress=progress, limit=limit)
+
+
+def check(
+    connection: psycopg.Connection[Any],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+    limit: int = 100,
+) -> Report:
+    """The same in a transaction that is open, over the tables as it sees them."""
+    ((organizations, ledgers, accounts, transactions, entries),) = connection.execute(_COUNTS)
+    violations: list[Violation] = []
+    complete = True
+    for place, one in enumerate(PASSES):
         if progress is not None:
-            progress("done", len(PASSES), len(PASSES))
+            progress(one.title, place, len(PASSES))
+        found: dict[str, int] = {}
+        for name, *rest in connection.execute(statement(one), {"limit": limit + 1}):
+            found[name] = found.get(name, 0) + 1
+            if found[name] > limit:
+                complete = False
+            else:
+                violations.append(Violation(INVARIANT_OF[name], name, *rest))
+    if progress is not None:
+        progress("done", len(PASSES), len(PASSES))
     return Report(
         organizations, ledgers, accounts, transactions, entries, tuple(violations), complete
     )
@@ -117,7 +127,7 @@ def digest(
     transactions is the limit, because a hold that is settled later adds events and entries to an
     early transaction. Raises LookupError where the organization has no such ledger.
     """
-    with _reading(url, {}) as connection:
+    with reading(url, {}) as connection:
         this = {"organization": organization_id, "ledger": ledger_id}
         for (last_recorded_at,) in connection.execute(_LAST_RECORDED_AT, this):
             moment = upto or last_recorded_at
@@ -140,7 +150,7 @@ def _records(
 
 
 @contextmanager
-def _reading(url: str, settings: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
+def reading(url: str, settings: dict[str, str]) -> Iterator[psycopg.Connection[Any]]:
     """One read-only snapshot as the reader's role, ended when the block ends."""
     options = " ".join(f"-c {name}={value}" for name, value in {**SESSION, **settings}.items())
     with psycopg.connect(

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from app.store.schedule import LOCK
 from app.store.verify import verify
 from tests.api.market import Market
 from tests.api.test_periods import CLOSE
@@ -323,9 +324,9 @@ async def test_work_goes_on_when_its_session_ends(market: Market, database_url: 
     assert (await market.until(hold, is_done))["status"] == "POSTED"
 
 
-HELD = """
+HELD = f"""
     SELECT pid FROM pg_locks
-    WHERE locktype = 'advisory' AND granted
+    WHERE locktype = 'advisory' AND granted AND (classid::int8 << 32 | objid::int8) = {LOCK}
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 

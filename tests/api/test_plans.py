@@ -67,6 +67,7 @@ from app.store import rows
 from app.store.database import Snapshot
 from app.store.identity import Permission, create_key, list_organizations
 from app.store.reading import Listing, Lookup
+from app.store.sealing import seal, unsealed
 from app.store.writer import Writer
 from tests.api import small_schema
 from tests.api_client import POST, Api, Json
@@ -347,7 +348,7 @@ def timeless(answer: tuple[int, str, int]) -> tuple[int, str, int]:
 @asynccontextmanager
 async def seeded(url: str) -> AsyncIterator[tuple[Server, Sequence[str]]]:
     """A server with demo data, and keys: all-powerful, one that reads, and one of a ledger only."""
-    server = Server(Settings(), url)
+    server = Server(Settings(due_work=False), url)
     async with server.running():
         demo = await seed(server.database, server.writer)
         async with server.database.writing() as connection:
@@ -365,6 +366,9 @@ async def seeded(url: str) -> AsyncIterator[tuple[Server, Sequence[str]]]:
                     ledger_ids=only,
                 )
                 tokens.append(token)
+        async with await server.database.connect() as sealing:
+            for ledger in await unsealed(sealing):
+                await seal(sealing, *ledger)
         yield server, tokens
 
 
@@ -428,7 +432,7 @@ def parted_roads(
         urls = [make_database(source) for _ in range(2)]
         found: list[Road] = []
         for url in urls:
-            server = Server(Settings(), url)
+            server = Server(Settings(due_work=False), url)
             await stack.enter_async_context(server.running())
             found.append(road_to(server, stack))
         planned, unplanned = found

@@ -19,6 +19,7 @@ from app.api.loading import Loader
 from app.store import rows
 from app.store.database import Row, Snapshot
 from app.store.reading import Listing, Lookup, key_statement, page_statement
+from app.store.sealing import seal, unsealed
 from tests.api_client import SETTLE, Api, Json
 
 ONE_OF_EACH = (
@@ -104,6 +105,14 @@ QUERIES: dict[str, tuple[str, int]] = {
         ),
         # ledgers, their entries twice, their periods, accounts, entries of those
         6,
+    ),
+    "checkpoints, and proofs of all transactions": (
+        (
+            '{ ledgers { nodes { checkpoint { line } first: checkpoint(block: "1") { line }'
+            " transactions(first: 9) { nodes { proof { leaf headers checkpoint { hash } } } } } } }"
+        ),
+        # ledgers, their checkpoints together, transactions; leaves, blocks
+        5,
     ),
     "nodes of four types": (
         "query ($l: ID!, $a: ID!, $t: ID!, $e: ID!) { nodes(ids: [$l, $a, $t, $e, $a]) { id } }",
@@ -250,6 +259,9 @@ async def _grow(api: Api, ledgers: int, accounts: int, transactions: int) -> lis
         grown.append(
             {"l": ledger, "a": wallets[0], "b": wallets[1], "t": transaction["id"], "e": entry}
         )
+    async with await api.server.database.connect() as connection:
+        for found in await unsealed(connection):
+            await seal(connection, *found)
     return grown
 
 

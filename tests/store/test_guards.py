@@ -51,6 +51,8 @@ TABLES = (
     "statement_schedules",
     "settlements",
     "settlement_entries",
+    "revisions",
+    "blocks",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -226,6 +228,33 @@ GUARDED = {
         "sequence",
         "round",
         "settlement_id",
+    ),
+    "revisions": (
+        "organization_id",
+        "ledger_id",
+        "number",
+        "subject",
+        "key",
+        "content",
+        "recorded_at",
+    ),
+    "blocks": (
+        "organization_id",
+        "ledger_id",
+        "number",
+        "first_leaf",
+        "leaves",
+        "revisions",
+        "transactions",
+        "last_recorded_at",
+        "last_sequence",
+        "last_number",
+        "root",
+        "previous",
+        "skip",
+        "sealed_at",
+        "hash",
+        "leaf_hashes",
     ),
 }
 """Columns that stay as they were recorded."""
