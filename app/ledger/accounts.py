@@ -1,12 +1,12 @@
 """Ledgers and accounts as a decision sees them: their state at one moment, locked."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
 
 from app.ledger.balances import Balances, Direction
 from app.ledger.lots import Lot
+from app.ledger.values import immutable
 from app.ledger.velocities import Velocity
 
 
@@ -25,7 +25,7 @@ class AccountStatus(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Scope:
     """What an API key may see: its organization's ledgers of one mode, perhaps only some."""
 
@@ -37,7 +37,7 @@ class Scope:
         return mode is self.mode and (self.ledger_ids is None or ledger_id in self.ledger_ids)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ledger:
     """The counter row of a ledger; nothing new takes effect at or before `closed_through`."""
 
@@ -50,7 +50,7 @@ class Ledger:
     closed_through: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Limits:
     """An account's limits beyond the floor (see `limits.py`), in minor units; None does not bind.
 
@@ -62,7 +62,7 @@ class Limits:
     velocities: tuple[Velocity, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Account:
     """An account's rules and running totals.
 

@@ -34,7 +34,7 @@ then is put off, for longer each time, and is effective when it goes through. So
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -96,13 +96,14 @@ from app.ledger.transactions import (
     remaining,
     reversible,
 )
+from app.ledger.values import immutable
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 _NOTHING: Metadata = {}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Recorded:
     """A command was accepted: the transaction as it now stands and all that has to be written.
 
@@ -119,14 +120,14 @@ class Recorded:
     movements: tuple[Movement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Replayed:
     """The command had been accepted before, or nothing is due; nothing is written again."""
 
     transaction_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Postponed:
     """A rule refused what was due: the transaction as it was, with the refusal and a later time."""
 
@@ -141,7 +142,7 @@ class Postponed:
         return self.transaction.refused
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Deferred:
     """A due credit lot does not expire now: a rule refused it, or holds reserve all that is left.
 
@@ -535,7 +536,7 @@ def _deferred(command: ExpireLot, account: Account, lot: Lot) -> Deferred:
     return Deferred(command.transaction_id, replace(account, lots=lots), lot)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Found:
     """A transaction with everything around it that a change of it needs."""
 
