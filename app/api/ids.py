@@ -5,6 +5,7 @@ and its sequence, a transaction template's its UUID and its version.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ TEMPLATE, LOT = "tmpl", "lot"
 
 _ID = re.compile(r"(ldgr|acct|txn|ent|tmpl|lot)_([0-9a-f]{32})(?:_([1-9][0-9]{0,18}))?", re.ASCII)
 _LAST_SEQUENCE = 2**63 - 1
+_DIGITS = len("_") + 32
 
 
 class Decoded(NamedTuple):
@@ -50,6 +52,12 @@ def decode(text: str) -> Decoded | None:
 
 def decode_as(prefix: str, text: str) -> UUID | None:
     """Read an id that must be of one type, other than an entry's; None where it is not."""
+    return _decode_as(prefix, text) if len(text) == len(prefix) + _DIGITS else None
+
+
+@lru_cache(20_000)
+def _decode_as(prefix: str, text: str) -> UUID | None:
+    """Busy clients name the same few thousand ids again and again; what is longer is none."""
     match = _ID.fullmatch(text)
     if match is None or match[1] != prefix or match[3] is not None:
         return None

@@ -49,6 +49,18 @@ class Ledger:
     last_recorded_at: datetime
     closed_through: datetime | None = None
 
+    def after(self, recorded_at: datetime, *, transactions: int = 0) -> "Ledger":
+        """The ledger after one more event, and so many more transactions."""
+        return Ledger(
+            self.organization_id,
+            self.ledger_id,
+            self.mode,
+            self.archived,
+            self.last_sequence + transactions,
+            recorded_at,
+            self.closed_through,
+        )
+
 
 @immutable
 class Limits:

@@ -468,13 +468,15 @@ def _fault_in_json(value: Any, levels: int) -> str | None:
 
 
 def _canonical_entry(entry: EntryDraft) -> list[Any]:
+    line = [entry.account_id.hex, entry.direction._value_, str(entry.amount)]
+    if not (entry.metadata or entry.condition or entry.lot) and entry.account_version is None:
+        return line
     extra = {
         "metadata": entry.metadata,
         "condition": entry.condition and _canonical_condition(entry.condition),
         "accountVersion": None if entry.account_version is None else str(entry.account_version),
         "lot": entry.lot and _canonical_lot(entry.lot),
     }
-    line = [entry.account_id.hex, entry.direction.value, str(entry.amount)]
     given = {name: value for name, value in extra.items() if value}
     return [*line, given] if given else line
 
