@@ -39,6 +39,7 @@ import structlog
 import uvicorn
 
 from app.logs import configure_logs
+from app.protocol import Protocol
 from app.server import Server
 from app.settings import Settings
 
@@ -76,6 +77,7 @@ def serve_alone(
     server = Server(settings, url)
     config = uvicorn.Config(
         server.application(),
+        http=Protocol,
         lifespan="off",  # the server runs around uvicorn, lest what stops its start get lost
         log_config=None,
         access_log=False,

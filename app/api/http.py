@@ -120,18 +120,19 @@ class Parameters(NamedTuple):
     variables: dict[str, Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Exchange:
     """What is known of a request so far: how to answer it, and what to log.
 
     `road` says what executed it: a plan, graphql-core after the plan "declined", or graphql-core.
-    `hung_up`: the client has gone, and the task was cancelled for that.
+    The task was cancelled because its time is up (`late`), or the client has gone (`hung_up`).
     """
 
     request_id: str
     media: str = JSON
     operation: Operation | None = None
     executing: bool = False
+    late: bool = False
     hung_up: bool = False
     road: str | None = None
 
@@ -144,6 +145,41 @@ class Answer(NamedTuple):
     data: dict[str, Any] | None = None
     has_data: bool = False
     headers: Mapping[str, str] = MappingProxyType({})
+
+
+class Deadline:
+    """Cancels the tasks of exchanges that take too long, with one timer for all of them.
+
+    All have as long, so the one that began first is the next to be late. (`asyncio.timeout` has a
+    timer for each, which costs more than anything else that every request needs.)
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._running: dict[Exchange, tuple[float, asyncio.Task[Any]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, exchange: Exchange, task: asyncio.Task[Any]) -> None:
+        loop = task.get_loop()
+        end = loop.time() + self._seconds
+        self._running[exchange] = end, task
+        if self._timer is None:
+            self._timer = loop.call_at(end, self._look, loop)
+
+    def end(self, exchange: Exchange) -> None:
+        self._running.pop(exchange, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        while self._running:
+            exchange, (end, task) = next(iter(self._running.items()))
+            if end > now:
+                self._timer = loop.call_at(end, self._look, loop)
+                return
+            del self._running[exchange]
+            exchange.late = True
+            task.cancel()
 
 
 class GraphQLEndpoint:
@@ -162,7 +198,7 @@ class GraphQLEndpoint:
         self._authenticate = authenticate
         self._open_context = open_context
         self._max_body_bytes = max_body_bytes
-        self._execution_seconds = execution_seconds
+        self._deadline = Deadline(execution_seconds)
         self.counts = RequestCounts()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,9 +254,15 @@ class GraphQLEndpoint:
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Headers, exchange: Exchange
     ) -> Answer:
+        task = asyncio.current_task()
+        assert task is not None
+        self._deadline.begin(exchange, task)
         try:
-            async with asyncio.timeout(self._execution_seconds) as deadline:
-                return await self._perform(scope, receive, headers, exchange)
+            return await self._perform(scope, receive, headers, exchange)
+        except asyncio.CancelledError:
+            if not exchange.late or task.uncancel():  # somebody else wants it to end, too
+                raise
+            return _late(exchange)
         except RequestRefused as refusal:
             error = CodedError(refusal.code, refusal.message)
             return Answer(
@@ -230,9 +272,9 @@ class GraphQLEndpoint:
             errors = [render(error, exchange.request_id) for error in failure.errors]
             return Answer(REQUEST_ERROR_STATUS[exchange.media], errors)
         except Exception as fault:  # noqa: BLE001 (whatever it is, the client gets an answer)
-            if isinstance(fault, TimeoutError) and deadline.expired():
-                return _late(exchange)
             return _fault(fault, exchange)
+        finally:
+            self._deadline.end(exchange)
 
     async def _perform(
         self, scope: Scope, receive: Receive, headers: Headers, exchange: Exchange

@@ -6,6 +6,7 @@ account's UUID and its number.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -25,6 +26,7 @@ _ID = re.compile(
     re.ASCII,
 )
 _LAST_SEQUENCE = 2**63 - 1
+_DIGITS = len("_") + 32
 
 
 class Decoded(NamedTuple):
@@ -64,6 +66,12 @@ def decode(text: str) -> Decoded | None:
 
 def decode_as(prefix: str, text: str) -> UUID | None:
     """Read an id that must be of one type, other than an entry's; None where it is not."""
+    return _decode_as(prefix, text) if len(text) == len(prefix) + _DIGITS else None
+
+
+@lru_cache(20_000)
+def _decode_as(prefix: str, text: str) -> UUID | None:
+    """Busy clients name the same few thousand ids again and again; what is longer is none."""
     match = _ID.fullmatch(text)
     if match is None or match[1] != prefix or match[3] is not None:
         return None

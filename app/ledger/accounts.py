@@ -1,12 +1,12 @@
 """Ledgers and accounts as a decision sees them: their state at one moment, locked."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
 
 from app.ledger.balances import Balances, Direction
 from app.ledger.lots import Lot
+from app.ledger.values import immutable
 from app.ledger.velocities import Velocity
 
 
@@ -25,7 +25,7 @@ class AccountStatus(Enum):
     CLOSED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Scope:
     """What an API key may see: its organization's ledgers of one mode, perhaps only some."""
 
@@ -37,7 +37,7 @@ class Scope:
         return mode is self.mode and (self.ledger_ids is None or ledger_id in self.ledger_ids)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ledger:
     """The counter row of a ledger; nothing new takes effect at or before `closed_through`."""
 
@@ -49,8 +49,20 @@ class Ledger:
     last_recorded_at: datetime
     closed_through: datetime | None = None
 
+    def after(self, recorded_at: datetime, *, transactions: int = 0) -> "Ledger":
+        """The ledger after one more event, and so many more transactions."""
+        return Ledger(
+            self.organization_id,
+            self.ledger_id,
+            self.mode,
+            self.archived,
+            self.last_sequence + transactions,
+            recorded_at,
+            self.closed_through,
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class Limits:
     """An account's limits beyond the floor (see `limits.py`), in minor units; None does not bind.
 
@@ -62,7 +74,7 @@ class Limits:
     velocities: tuple[Velocity, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Account:
     """An account's rules and running totals.
 

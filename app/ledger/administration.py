@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from app.ledger.refusals import (
     InsufficientFunds,
     ValidationFailed,
 )
+from app.ledger.values import immutable
 from app.ledger.velocities import Window, check_maxima
 
 MAX_ACCOUNTS = 1000
@@ -34,7 +35,7 @@ MAX_EXPONENT = 36
 _CODE = re.compile(r"[A-Z][A-Z0-9_.-]{0,23}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CreateLedger:
     """Open a ledger in the mode of the API key."""
 
@@ -49,7 +50,7 @@ class CreateLedger:
         _check_labels({"name": self.name, "description": self.description}, self.metadata)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CreateAccount:
     """Open an account; `available_floor` in minor units, None for no floor.
 
@@ -90,7 +91,7 @@ class CreateAccount:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Change:
     """New values of some labels (name, description, metadata) or limits."""
 
@@ -107,7 +108,7 @@ class Change:
         check_limits(self.changes.get("balance_ceiling"), self.changes.get("entry_maximum"))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SetVelocityLimit:
     """Limit what goes out of an account in a window; a limit of that name is replaced."""
 

@@ -14,9 +14,10 @@ is posted plus what is pending on the normal side alone, which ceilings look at.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
+
+from app.ledger.values import immutable
 
 
 class Direction(Enum):
@@ -54,7 +55,7 @@ STEPS: Mapping[Effect, tuple[int, int]] = MappingProxyType(
 """Effect: (sign on posted, sign on pending)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Balance:
     """Debits, credits and the net amount on the normal side, in minor units."""
 
@@ -63,7 +64,7 @@ class Balance:
     credits: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Balances:
     """The four running totals of an account, in minor units, none below zero."""
 

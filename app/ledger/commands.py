@@ -9,7 +9,7 @@ disturb the fingerprints of commands that do not use it.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import Enum
 from hashlib import sha256
@@ -20,6 +20,7 @@ from app.ledger.accounts import Account, Scope
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import Direction
 from app.ledger.refusals import Path, ValidationFailed
+from app.ledger.values import immutable
 
 MAX_ENTRIES = 1000
 MAX_KEY_LENGTH = 255
@@ -49,7 +50,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTROL_BUT_LAYOUT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AmountRange:
     """Bounds on an amount in minor units; those that are None do not bind."""
 
@@ -74,7 +75,7 @@ class AmountRange:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BalanceCondition:
     """What must hold of the account's net balances right after the entry."""
 
@@ -84,7 +85,7 @@ class BalanceCondition:
     projected: AmountRange | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LotDraft:
     """A credit lot that an entry is to open: what is left of it at `expires_at` (UTC) goes away."""
 
@@ -94,7 +95,7 @@ class LotDraft:
     code: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EntryDraft:
     """One line to be recorded; `amount` in minor units, above zero.
 
@@ -111,7 +112,7 @@ class EntryDraft:
     lot: LotDraft | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PostTransaction:
     """Record a transaction, posted at once or as a hold (`pending`). Times are UTC.
 
@@ -220,7 +221,7 @@ class PostTransaction:
         return "postTransaction", {"entries": [_canonical_entry(entry) for entry in self.entries]}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SettleLine:
     """How much to settle, or to reverse, on one side of one account; `amount` in minor units."""
 
@@ -229,7 +230,7 @@ class SettleLine:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SettleTransaction:
     """Post a hold: all that is left of it (`lines` is None), or the given part.
 
@@ -258,7 +259,7 @@ class SettleTransaction:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class VoidTransaction:
     """Release all that is left of a hold."""
 
@@ -279,7 +280,7 @@ class VoidTransaction:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReverseTransaction:
     """Undo what a transaction posted by a new one, `reversal_id`, with the directions turned.
 
@@ -316,7 +317,7 @@ class ReverseTransaction:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class UpdateTransaction:
     """Correct the description or the metadata of a transaction; `changes` has the new values."""
 
@@ -344,7 +345,7 @@ class UpdateTransaction:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RunDue:
     """Do what is due of a hold: the server's own command, sent when the time has come.
 
@@ -356,7 +357,7 @@ class RunDue:
     transaction_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ExpireLot:
     """Move what is free of a credit lot to its breakage account: the server's own command.
 
@@ -467,13 +468,15 @@ def _fault_in_json(value: Any, levels: int) -> str | None:
 
 
 def _canonical_entry(entry: EntryDraft) -> list[Any]:
+    line = [entry.account_id.hex, entry.direction._value_, str(entry.amount)]
+    if not (entry.metadata or entry.condition or entry.lot) and entry.account_version is None:
+        return line
     extra = {
         "metadata": entry.metadata,
         "condition": entry.condition and _canonical_condition(entry.condition),
         "accountVersion": None if entry.account_version is None else str(entry.account_version),
         "lot": entry.lot and _canonical_lot(entry.lot),
     }
-    line = [entry.account_id.hex, entry.direction.value, str(entry.amount)]
     given = {name: value for name, value in extra.items() if value}
     return [*line, given] if given else line
 

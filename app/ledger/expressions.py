@@ -26,11 +26,11 @@ engine and four more packages; the native ones are young bindings. What is neede
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
 from app.ledger.amounts import MAX_AMOUNT
+from app.ledger.values import immutable
 
 MAX_LENGTH = 500
 MAX_LEVELS = 30
@@ -48,7 +48,7 @@ class ExpressionFault(Exception):
         self.position = position
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Number:
     """A number is put on the stack."""
 
@@ -56,7 +56,7 @@ class Number:
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Name:
     """What the name stands for is put on the stack."""
 
@@ -64,7 +64,7 @@ class Name:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Apply:
     """The topmost numbers are replaced by what an operation makes of them."""
 

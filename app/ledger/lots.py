@@ -34,12 +34,13 @@ has anything against it.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
 
 from app.ledger.refusals import RefusedAttempt
+from app.ledger.values import immutable
 
 
 class MovementKind(Enum):
@@ -49,7 +50,7 @@ class MovementKind(Enum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Lot:
     """A lot as it stands; amounts in minor units, times UTC.
 
@@ -79,7 +80,7 @@ class Lot:
         return taken if taken.remaining else replace(taken, due_at=None)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Movement:
     """What one entry took from one lot of its account, in minor units."""
 

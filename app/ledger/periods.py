@@ -7,7 +7,6 @@ is recorded, as the settling and voiding of holds does, never meets a closed per
 in a period that was closed before the server came round to it takes effect when it is recorded.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from uuid import UUID
@@ -15,6 +14,7 @@ from uuid import UUID
 from app.ledger.accounts import Ledger, Scope
 from app.ledger.commands import MAX_DESCRIPTION_LENGTH, check_text
 from app.ledger.refusals import PeriodClosed, ValidationFailed
+from app.ledger.values import immutable
 
 
 class PeriodEventKind(Enum):
@@ -24,7 +24,7 @@ class PeriodEventKind(Enum):
     REOPENED = "reopened"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MovePeriod:
     """Close a ledger through a moment (UTC), or reopen all that is later; None reopens all."""
 

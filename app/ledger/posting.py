@@ -34,7 +34,7 @@ then is put off, for longer each time, and is effective when it goes through. So
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -96,13 +96,14 @@ from app.ledger.transactions import (
     remaining,
     reversible,
 )
+from app.ledger.values import immutable
 
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)
 
 _NOTHING: Metadata = {}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Recorded:
     """A command was accepted: the transaction as it now stands and all that has to be written.
 
@@ -119,14 +120,14 @@ class Recorded:
     movements: tuple[Movement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Replayed:
     """The command had been accepted before, or nothing is due; nothing is written again."""
 
     transaction_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Postponed:
     """A rule refused what was due: the transaction as it was, with the refusal and a later time."""
 
@@ -141,7 +142,7 @@ class Postponed:
         return self.transaction.refused
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Deferred:
     """A due credit lot does not expire now: a rule refused it, or holds reserve all that is left.
 
@@ -253,15 +254,16 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
     accounts = _accounts_of(book, ledger, command.entries)
     command = command.resolved(accounts)
     _refuse_impossible_lots(book, command, accounts, max(effective_at, recorded_at))
-    _refuse_unbalanced((accounts[e.account_id], e.direction, e.amount) for e in command.entries)
+    drafts = [(accounts[entry.account_id], entry) for entry in command.entries]
+    _refuse_unbalanced((account, entry.direction, entry.amount) for account, entry in drafts)
     _refuse_taken(book, ledger, command.external_id)
-    for index, entry in enumerate(command.entries):
-        _refuse_not_open(accounts[entry.account_id], _entry_path(index, "accountId"))
+    for index, (account, entry) in enumerate(drafts):
+        _refuse_not_open(account, "entries", index, "accountId")
         if entry.lot is not None:
             breakage = book.accounts[ledger.organization_id, entry.lot.breakage_account_id]
-            _refuse_not_open(breakage, _entry_path(index, "lot", "breakageAccountId"))
-    for index, entry in enumerate(command.entries):
-        _refuse_other_version(accounts[entry.account_id], entry, index)
+            _refuse_not_open(breakage, "entries", index, "lot", "breakageAccountId")
+    for index, (account, entry) in enumerate(drafts):
+        _refuse_other_version(account, entry, index)
 
     effect = Effect.HOLD if command.pending else Effect.POST
     lines = [
@@ -285,7 +287,7 @@ def _post(book: Book, command: PostTransaction, now: datetime) -> Decision:
         description=None,
         recorded_at=recorded_at,
     )
-    after = replace(ledger, last_sequence=ledger.last_sequence + 1, last_recorded_at=recorded_at)
+    after = ledger.after(recorded_at, transactions=1)
     transaction = Transaction(
         organization_id=ledger.organization_id,
         ledger_id=ledger.ledger_id,
@@ -320,7 +322,7 @@ def _settle(book: Book, command: SettleTransaction, now: datetime) -> Decision:
     if command.lines is not None:
         settled = _part(command.lines, found.accounts, left, SettlementExceedsHold)
     for account_id, _ in settled:
-        _refuse_not_open(found.accounts[account_id], ("input", "transactionId"))
+        _refuse_not_open(found.accounts[account_id], "transactionId")
     rest = {side: amount - settled.get(side, 0) for side, amount in left.items()}
     released = {side: amount for side, amount in rest.items() if amount} if command.final else {}
     event = found.event(EventKind.SETTLED, now, command.idempotency_key)
@@ -358,8 +360,8 @@ def _reverse(book: Book, command: ReverseTransaction, now: datetime) -> Decision
         _part(command.lines, found.accounts, left, ReversalExceedsTransaction)
         part = list(command.lines)
     for index, line in enumerate(part):
-        path = ("input", "transactionId") if whole else _entry_path(index, "accountId")
-        _refuse_not_open(found.accounts[line.account_id], path)
+        place = ("transactionId",) if whole else ("entries", index, "accountId")
+        _refuse_not_open(found.accounts[line.account_id], *place)
 
     recorded_at = max(now, ledger.last_recorded_at)
     effective_at = command.effective_at or recorded_at
@@ -375,7 +377,7 @@ def _reverse(book: Book, command: ReverseTransaction, now: datetime) -> Decision
             refusal.path = ("input", "transactionId")
         raise
     kept = keep(changed, entries, {}, recorded_at, undone=original.sequence)
-    after = replace(ledger, last_sequence=ledger.last_sequence + 1, last_recorded_at=recorded_at)
+    after = ledger.after(recorded_at, transactions=1)
     transaction = Transaction(
         organization_id=ledger.organization_id,
         ledger_id=ledger.ledger_id,
@@ -418,7 +420,7 @@ def _update(book: Book, command: UpdateTransaction, now: datetime) -> Decision:
         replace(transaction, **command.changes),
         event,
         (),
-        replace(found.ledger, last_recorded_at=event.recorded_at),
+        found.ledger.after(event.recorded_at),
         (),
         found.hold.lines,
     )
@@ -448,7 +450,7 @@ def _run_due(book: Book, command: RunDue, now: datetime) -> Decision:
             return _change_hold(found, event, {}, remaining(hold.lines), expires_at)
         settled = remaining(hold.lines)
         for account_id, _ in settled:
-            _refuse_not_open(found.accounts[account_id], ("input", "transactionId"))
+            _refuse_not_open(found.accounts[account_id], "transactionId")
         return _change_hold(found, found.event(EventKind.MATURED, now), settled, {}, posts_at)
     except Refusal as refusal:
         return Postponed(_put_off(transaction, refusal, moment))
@@ -495,7 +497,7 @@ def _expire_lot(book: Book, command: ExpireLot, now: datetime) -> Decision:
         if ledger.archived:
             raise LedgerArchived
         for one in accounts.values():
-            _refuse_not_open(one, ("input", "accountId"))
+            _refuse_not_open(one, "accountId")
         entries, changed = _carry(accounts, lines, 1, (), effective_at, recorded_at, spending=False)
     except Refusal as refusal:
         refused, due_at = _again(lot.refused, refusal, recorded_at)
@@ -512,7 +514,7 @@ def _expire_lot(book: Book, command: ExpireLot, now: datetime) -> Decision:
         recorded_at,
         expiring=done,
     )
-    after = replace(ledger, last_sequence=ledger.last_sequence + 1, last_recorded_at=recorded_at)
+    after = ledger.after(recorded_at, transactions=1)
     transaction = Transaction(
         organization_id=organization_id,
         ledger_id=ledger.ledger_id,
@@ -537,7 +539,7 @@ def _deferred(command: ExpireLot, account: Account, lot: Lot) -> Deferred:
     return Deferred(command.transaction_id, replace(account, lots=lots), lot)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Found:
     """A transaction with everything around it that a change of it needs."""
 
@@ -718,7 +720,7 @@ def _change_hold(
         _after_change(hold, entries, recorded_at),
         event,
         entries,
-        replace(found.ledger, last_recorded_at=recorded_at),
+        found.ledger.after(recorded_at),
         keep(changed, entries, {}, recorded_at),
         hold.lines,
     )
@@ -861,11 +863,12 @@ def _refuse_taken(book: Book, ledger: Ledger, external_id: str | None) -> None:
         )
 
 
-def _refuse_not_open(account: Account, path: Path) -> None:
+def _refuse_not_open(account: Account, *place: str | int) -> None:
+    """`place` is where in the input the account was named."""
     if account.status is not AccountStatus.OPEN:
         raise AccountNotOpen(
             message=f"The account is {account.status.value}.",
-            path=path,
+            path=("input", *map(str, place)),
             account_id=account.account_id,
             account_status=account.status.value,
         )

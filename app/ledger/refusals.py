@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 from uuid import UUID
 
 from app.ledger.balances import Direction
+from app.ledger.values import immutable
 
 Path = tuple[str, ...]
 
@@ -450,7 +451,7 @@ class ConditionFailed(Refusal):
     actual: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RefusedAttempt:
     """The last time that something due was refused by a rule, and which attempt that was."""
 

@@ -1,18 +1,19 @@
 """What a transaction's entries do to the credit lots of their accounts (the rules: `lots.py`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from app.ledger.accounts import Account
 from app.ledger.balances import Effect
 from app.ledger.lots import Lot, Movement, MovementKind, free, take
 from app.ledger.transactions import Entry
+from app.ledger.values import immutable
 
 _SPENDING = (Effect.POST, Effect.SETTLE)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Kept:
     """Accounts with their lots carried forward, the lots that changed, and what was taken."""
 

@@ -20,7 +20,7 @@ to refuse is raised in the decision, after the idempotency key was looked for.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, field
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -41,6 +41,7 @@ from app.ledger.commands import (
 )
 from app.ledger.expressions import NAME, ExpressionFault, Name, compiled, evaluate
 from app.ledger.refusals import AccountNotFound, Path, Refusal, ValidationFailed
+from app.ledger.values import immutable
 
 MAX_PARAMETERS = 50
 MAX_VALUES = 50
@@ -66,7 +67,7 @@ class ParameterKind(Enum):
         return self in (ParameterKind.AMOUNT, ParameterKind.INTEGER)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Parameter:
     """A parameter must be given unless it has a default, written as a client would write it."""
 
@@ -78,7 +79,7 @@ class Parameter:
     maximum: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Value:
     """A name for an expression, for use in later values and in entries."""
 
@@ -86,7 +87,7 @@ class Value:
     amount: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TemplateEntry:
     """An entry to be: its account by id, by an external id with {parameters}, or by a parameter."""
 
@@ -98,7 +99,7 @@ class TemplateEntry:
     metadata: Metadata = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Drafted:
     """An entry that a template comes to: its account is an id, or an external id to be looked up.
 
@@ -112,7 +113,7 @@ class Drafted:
     place: Path
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Expansion:
     """What a template comes to with some parameters; `params` has all of them, as texts."""
 
@@ -120,7 +121,7 @@ class Expansion:
     params: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Definition:
     """What a version of a template says."""
 
@@ -244,7 +245,7 @@ class Definition:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CreateTemplate:
     """Make the first version of a template, or the next one."""
 
@@ -262,7 +263,7 @@ class CreateTemplate:
         self.definition.check(read_account)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TemplateUse:
     """The version of a template that a posting is made from, and its parameters, all as texts."""
 
@@ -270,7 +271,7 @@ class TemplateUse:
     params: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable
 class PostFromTemplate(PostTransaction):
     """A posting whose entries a template came to, or the refusal that it came to instead.
 
@@ -278,6 +279,7 @@ class PostFromTemplate(PostTransaction):
     that its account came from.
     """
 
+    _: KW_ONLY
     code: str
     version: int | None
     params: Mapping[str, Any]

@@ -8,7 +8,6 @@ due is an event without a key.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -17,6 +16,7 @@ from uuid import UUID
 from app.ledger.balances import Balances, Direction, Effect
 from app.ledger.commands import HoldReason, Metadata
 from app.ledger.refusals import RefusedAttempt
+from app.ledger.values import immutable
 
 
 class TransactionStatus(Enum):
@@ -44,7 +44,7 @@ class EventKind(Enum):
     LOT_EXPIRED = "lot_expired"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Entry:
     """One immutable line; `amount` in minor units.
 
@@ -63,7 +63,7 @@ class Entry:
     metadata: Metadata
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Event:
     """One accepted command. `number` counts the events of its transaction from 1.
 
@@ -80,7 +80,7 @@ class Event:
     changes: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Transaction:
     """A transaction's state after its latest event. `sequence` counts those of its ledger.
 
@@ -110,7 +110,7 @@ class Transaction:
     reverses_sequence: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class PastLine:
     """What a decision needs to know of an entry recorded earlier."""
 
@@ -120,7 +120,7 @@ class PastLine:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Hold:
     """A transaction that somebody wants to change or reverse, with all its lines so far."""
 
@@ -129,7 +129,7 @@ class Hold:
     lines: tuple[PastLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Used:
     """An idempotency key that is taken, by what content, and what it brought about."""
 

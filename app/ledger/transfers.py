@@ -11,7 +11,7 @@ The fingerprint is of what the client sent, which no account can change.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -19,9 +19,10 @@ from app.ledger.accounts import Account, Scope
 from app.ledger.balances import Direction
 from app.ledger.commands import EntryDraft, PostTransaction, check_amount
 from app.ledger.refusals import NormalBalancesDiffer, Path, ValidationFailed
+from app.ledger.values import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Transfer(PostTransaction):
     """A posting of two entries: what leaves first, what arrives second."""
 

@@ -13,13 +13,14 @@ made, and in a rolling window taken off once, when it is too old. `counted_from`
 that they count, `counted_after` the account's last entry before it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from zoneinfo import ZoneInfo
 
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.refusals import ValidationFailed
+from app.ledger.values import immutable
 
 MAX_SECONDS = 366 * 24 * 60 * 60
 MAX_COUNT = 2**63 - 1
@@ -38,7 +39,7 @@ class Period(Enum):
     MONTH = "month"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Window:
     """The last so many `seconds`, or else the present `period` of an IANA `time_zone`."""
 
@@ -86,7 +87,7 @@ class Window:
         return start, end
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Gone:
     """What leaves a rolling window as it moves, and the last entry that it leaves behind."""
 
@@ -95,7 +96,7 @@ class Gone:
     last: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Velocity:
     """A limit and its usage; amounts in minor units. None does not bind."""
 

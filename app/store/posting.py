@@ -706,13 +706,16 @@ def _write(book: Book, written: Sequence[Recorded | Postponed | Deferred]) -> li
     ]
 
 
+# Rows take `_value_` of enumerations, because `value` is a property that is written in Python.
+
+
 def _transaction_row(t: Transaction) -> tuple[bytes, ...]:
     return (
         uuid(t.organization_id),
         uuid(t.transaction_id),
         uuid(t.ledger_id),
         int8(t.sequence),
-        word(t.status.value),
+        word(t.status._value_),
         text(t.description),
         text(t.external_id),
         json(t.metadata),
@@ -727,7 +730,7 @@ def _changed_transaction_row(t: Transaction) -> tuple[bytes, ...]:
     return (
         uuid(t.organization_id),
         uuid(t.transaction_id),
-        word(t.status.value),
+        word(t.status._value_),
         moment(t.posted_at),
         moment(t.voided_at),
         moment(t.due_at),
@@ -736,7 +739,7 @@ def _changed_transaction_row(t: Transaction) -> tuple[bytes, ...]:
 
 def _terms_row(t: Transaction) -> tuple[bytes, ...]:
     return (
-        NULL if t.reason is None else word(t.reason.value),
+        NULL if t.reason is None else word(t.reason._value_),
         moment(t.posts_at),
         moment(t.expires_at),
         moment(t.due_at),
@@ -765,7 +768,7 @@ def _event_row(recorded: Recorded) -> tuple[bytes, ...]:
         uuid(t.ledger_id),
         int8(t.sequence),
         int4(event.number),
-        word(event.kind.value),
+        word(event.kind._value_),
         text(event.idempotency_key),
         binary(event.fingerprint),
         text(event.description),
@@ -789,8 +792,8 @@ def _entry_rows(recorded: Recorded) -> Iterable[tuple[bytes, ...]]:
             recorded_at,
             int4(entry.line),
             int4(entry.event),
-            word(entry.direction.value),
-            word(entry.effect.value),
+            word(entry.direction._value_),
+            word(entry.effect._value_),
             number(entry.amount),
             number(after.posted_debits),
             number(after.posted_credits),

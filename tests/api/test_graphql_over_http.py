@@ -803,6 +803,21 @@ async def test_an_operation_that_takes_too_long(contexts: Contexts) -> None:
     assert len(contexts.opened) == 1
 
 
+async def test_each_operation_has_its_own_deadline(contexts: Contexts) -> None:
+    """One timer serves all: those that end in time do not take the deadline of others with them."""
+
+    async def ask(client: httpx.AsyncClient, pause: float) -> tuple[bool, bool]:
+        await asyncio.sleep(pause)
+        stuck, good = await asyncio.gather(post(client, "{ stuck }"), post(client, "{ hello }"))
+        return codes(stuck) == ["EXECUTION_TIMEOUT"], "errors" in good.json()
+
+    async with connect(build(contexts, execution_seconds=0.05)) as client:
+        outcomes = await asyncio.gather(*(ask(client, 0.02 * number) for number in range(6)))
+        outcomes.append(await ask(client, 0))
+    assert outcomes == [(True, False)] * 7
+    assert len(contexts.closed) == len(contexts.opened)
+
+
 async def test_a_body_that_takes_too_long(contexts: Contexts) -> None:
     """The deadline holds for slow bodies as well: a 503, and the connection closes."""
 

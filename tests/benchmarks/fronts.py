@@ -35,6 +35,7 @@ from app.ledger.commands import Command, EntryDraft, PostTransaction
 from app.ledger.posting import Decision, Recorded
 from app.ledger.transactions import Entry, Event, EventKind, Transaction, TransactionStatus
 from app.logs import configure_logs
+from app.protocol import Protocol
 from app.server import Application, Server
 from app.settings import Settings
 from app.store.database import Connection
@@ -280,6 +281,7 @@ def main() -> None:
     gc.freeze()  # as ledgers serve does
     uvicorn.run(
         application,
+        http="auto" if options.name == "starlette" else Protocol,
         host="127.0.0.1",
         port=options.port,
         log_config=None,
