@@ -22,6 +22,7 @@ from app.ledger.accounts import Scope
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.commands import MAX_NAME_LENGTH, Metadata, check_metadata, check_text
 from app.ledger.refusals import Path, ValidationFailed
+from app.ledger.values import immutable
 
 MAX_ROWS = 10_000
 MAX_REFERENCE_LENGTH = 255
@@ -85,7 +86,7 @@ class ImportFailed(Exception):
         return self.message
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CreateExternalAccount:
     """Tie an account in an outside party's books to one of ours.
 
@@ -121,7 +122,7 @@ def check_change(changes: Mapping[str, Any]) -> None:
     check_labels(changes, changes.get("metadata", {}))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Line:
     """One movement, as an outside party tells it.
 

@@ -27,11 +27,12 @@ restored. Both say which format they are in; this is format 1.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
+
+from app.ledger.values import immutable
 
 FORMAT = 1
 MAX_LEAVES = 1024
@@ -43,7 +44,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Hash = bytes
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Place:
     """Where an event stands in the order in which a ledger recorded its events.
 
@@ -55,7 +56,7 @@ class Place:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Header:
     """What a block says.
 

@@ -26,7 +26,7 @@ not understood is an item of it by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from enum import Enum
 from typing import Any, Self
@@ -37,6 +37,7 @@ from app.ledger.accounts import Scope
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.commands import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, check_text
 from app.ledger.refusals import ValidationFailed
+from app.ledger.values import immutable
 
 MAX_RULES = 20
 MAX_DAYS = 366
@@ -175,7 +176,7 @@ class EntryField(Enum):
     METADATA = "metadata"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tolerance:
     """How far two amounts may be apart: minor units, plus so many 1/10,000 of the line's."""
 
@@ -187,7 +188,7 @@ class Tolerance:
         return 0 <= self.amount <= MAX_AMOUNT and 0 <= self.basis_points <= BASIS
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Rule:
     """One way to find matches.
 
@@ -320,7 +321,7 @@ DEFAULT_RULES = (
 """What a reconciliation goes by if it is told nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CreateReconciliation:
     """Compare an external account with its account over some days, both included."""
 
@@ -383,7 +384,7 @@ def check_reason(reason: str | None) -> None:
 # ---- balances ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Statement:
     """A statement's own sums, in the account's terms; days and balances may not be stated."""
 
@@ -396,7 +397,7 @@ class Statement:
     line_total: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BalanceFault:
     """By how much a statement disagrees with itself, or with the one before it."""
 
@@ -438,7 +439,7 @@ def faults_of(
     return faults
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BridgeItem:
     """So many differences of one kind, and what they come to."""
 
@@ -447,7 +448,7 @@ class BridgeItem:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Bridge:
     """The way from the ledger's balance to the statement's, on the account's normal side."""
 
@@ -465,7 +466,7 @@ class Bridge:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Sums:
     """What a bridge is computed from, in minor units on the account's normal side.
 
@@ -526,7 +527,7 @@ class Sums:
         return matched - self.differences + self.reach
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Counts:
     """How a reconciliation stands, in numbers."""
 
@@ -541,7 +542,7 @@ class Counts:
     resolved_discrepancies: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Adjustment:
     """A transaction that takes a discrepancy out of the books: its counter account, its labels."""
 

@@ -18,7 +18,7 @@ What is collected was read under the ledger's lock, so the command that is decid
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -28,6 +28,7 @@ from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.balances import Direction
 from app.ledger.commands import EntryDraft, PostTransaction
 from app.ledger.refusals import Path, SettlementNotPossible, ValidationFailed
+from app.ledger.values import immutable
 
 MAX_SETTLED = 10_000
 """How many entries one settlement collects, at most."""
@@ -42,7 +43,7 @@ class Unsettled(NamedTuple):
     round: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Collected:
     """What a settlement finds: its entries, its number, and where the unsettled ones begin then."""
 
@@ -51,7 +52,7 @@ class Collected:
     open_from: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CreateSettlement(PostTransaction):
     """A posting of two entries: out of the account, into the counterpart. `up_to` is UTC."""
 

@@ -30,7 +30,6 @@ number and the hash of the one before it, so each one also vouches for those bef
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -41,6 +40,7 @@ from app.ledger.amounts import decimal_text
 from app.ledger.balances import STEPS, Direction
 from app.ledger.commands import check_key
 from app.ledger.refusals import ValidationFailed
+from app.ledger.values import immutable
 
 FORMAT = "ledgers-statement-1"
 
@@ -53,7 +53,7 @@ Record = Mapping[str, Any]
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CreateStatement:
     """State an account from `from_at` until right before `to_at` (UTC, effective time)."""
 
