@@ -30,11 +30,15 @@ Place = tuple[int, int]
 
 @dataclass(slots=True)
 class Element:
-    """An element by its local name, with its text and where it begins."""
+    """An element by its local name, with its text and where it begins.
+
+    `is_parent`: it has or had elements in it, though they may have been taken out.
+    """
 
     name: str
     place: Place
     text: str = ""
+    is_parent: bool = False
     children: list["Element"] = field(default_factory=list)
 
     def find(self, *path: str) -> "Element | None":
@@ -98,6 +102,8 @@ class Tree:
         self.seen_root = True
         element = Element(name, place)
         element.children += [Element(f"@{key}", place, value) for key, value in attributes.items()]
+        if self.open:
+            self.open[-1].is_parent = True
         self._begin(element, self._names)
         self.open.append(element)
         self._names.append(name)
@@ -240,7 +246,7 @@ class SgmlSource:
         if not any(element.name == name for element in self._tree.open):
             malformed(f"</{name}> ends what did not begin.", *place)
         while self._tree.open[-1].name != name:  # an empty element is not ended
-            if self._tree.open[-1].children:
+            if self._tree.open[-1].is_parent:
                 open_name = self._tree.open[-1].name
                 malformed(f"</{name}> comes before </{open_name}>.", *place)
             self._tree.end()
