@@ -237,6 +237,13 @@ def test_ofx(name: str, at: int, piece: int) -> None:
     ]
 
 
+def test_ofx_with_an_empty_element() -> None:
+    """Banks send some, without an end."""
+    content = (SAMPLES / "sgml.ofx").read_bytes().replace(b"<FITID>F2", b"<MEMO>\n<FITID>F2")
+    _, lines = read(OfxReader(books("USD")), content)
+    assert [line.reference for _, line in lines] == ["F1", "F2"]
+
+
 @pytest.mark.parametrize(
     ("name", "own"),
     [

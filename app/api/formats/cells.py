@@ -1,8 +1,8 @@
 """CSV as an import profile declares it: nothing of a file's form is guessed.
 
-Records are cut by the csv module, strictly. It pulls lines, which come piece by piece: when it runs
-out of them within a record, it is given that record again from its beginning, once as many lines more
-have come. So nothing is read more than about twice, however small the pieces are.
+The csv module cuts records, strictly. It pulls lines, which come piece by piece: when it has no
+more within a record, it is given that record again from its start, once as many lines again have
+come. So nothing is read more than about twice, however small the pieces are.
 """
 
 import csv

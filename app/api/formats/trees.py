@@ -18,6 +18,9 @@ from xml.parsers import expat
 
 from app.api.formats.reading import malformed, refuse_archive
 
+LEAVES = {"MEMO", "NAME", "CHECKNUM", "REFNUM", "EXTDNAME", "PAYEEID", "SIC"}
+"""Elements of OFX that banks leave empty, and without an end, though they should leave them out."""
+
 MAX_DEPTH = 64
 MAX_TEXT_CHARACTERS = 65_536
 MAX_ELEMENTS = 50_000
@@ -234,7 +237,7 @@ class SgmlSource:
             return
         self._leaf = None
         self._tree.start(name, place)
-        if text.strip():
+        if text.strip() or name in LEAVES:
             self._tree.text(unescape(text), place)
             self._tree.end()
             self._leaf = name
