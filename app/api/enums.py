@@ -289,14 +289,6 @@ class ErrorCode(Enum):
         "EXTERNAL_ACCOUNT_NOT_FOUND",
         description="No such external account is visible to the API key.",
     )
-    IDEMPOTENCY_CONFLICT = value(
-        "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
-    )
-    STATEMENT_KEY_TAKEN = value(
-        "STATEMENT_KEY_TAKEN",
-        description="The idempotency key was used for another statement.",
-    )
-    LEDGER_ARCHIVED = value("LEDGER_ARCHIVED", description="The ledger takes no more writes.")
     RECONCILIATION_NOT_FOUND = value(
         "RECONCILIATION_NOT_FOUND", description="No such reconciliation is visible to the API key."
     )
@@ -307,6 +299,14 @@ class ErrorCode(Enum):
         "DISCREPANCY_NOT_FOUND",
         description="No such discrepancy is visible to the API key any more.",
     )
+    IDEMPOTENCY_CONFLICT = value(
+        "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
+    )
+    STATEMENT_KEY_TAKEN = value(
+        "STATEMENT_KEY_TAKEN",
+        description="The idempotency key was used for another statement.",
+    )
+    LEDGER_ARCHIVED = value("LEDGER_ARCHIVED", description="The ledger takes no more writes.")
     RECONCILIATION_CLOSED = value(
         "RECONCILIATION_CLOSED", description="The reconciliation is closed: it stays as it is."
     )

@@ -45,11 +45,9 @@ from app.api.refusals import (
     TransactionNotReversible,
     ValidationFailed,
     answering,
-    find_transaction,
     required_id,
 )
 from app.api.scalars import JSON, Amount, Date, DateTime
-from app.api.transactions import Transaction
 from app.ledger import reconciliation as domain
 from app.ledger import refusals
 from app.store import reconciliation_rows as own
@@ -291,9 +289,6 @@ class UnmatchSuccess:
 @strawberry.type(description="The discrepancy is dealt with.")
 class ResolveDiscrepancySuccess:
     discrepancy: Discrepancy = strawberry.field(description="The discrepancy as it now stands.")
-    transaction: Transaction | None = strawberry.field(
-        description="The transaction that resolved it; null where it is accepted."
-    )
     replayed: bool = strawberry.field(description="Whether the same key had resolved it before.")
 
 
@@ -548,7 +543,7 @@ class ReconciliationMutations:
                 message="Give exactly one of accept, adjustment and writeOff."
             )
         context = info.context
-        transaction_id, replayed = None, False
+        replayed = False
         if input.accept is not None:
             async with context.database.writing() as connection:
                 await reconciling.accept(
@@ -564,20 +559,14 @@ class ReconciliationMutations:
             except refusals.Refusal as refusal:
                 refusal.path = _placed(refusal.path, name, counter)
                 raise
-            transaction_id, replayed = resolved.transaction_id, resolved.replayed
+            replayed = resolved.replayed
         await context.renew()
         discrepancy = await context.load.one(
             own.discrepancies_by_id, discrepancy_id, build=Discrepancy.of
         )
         if discrepancy is None:  # its cause went in this very moment
             raise refusals.DiscrepancyNotFound
-        return ResolveDiscrepancySuccess(
-            discrepancy=discrepancy,
-            transaction=None
-            if transaction_id is None
-            else await find_transaction(info, transaction_id),
-            replayed=replayed,
-        )
+        return ResolveDiscrepancySuccess(discrepancy=discrepancy, replayed=replayed)
 
     @strawberry.mutation(
         description=(

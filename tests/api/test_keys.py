@@ -70,6 +70,26 @@ INPUTS: dict[str, dict[str, Any]] = {
     "closePeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": "2026-01-01T00:00:00Z"},
     "reopenPeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": None},
     "postTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order", "idempotencyKey": "key"},
+    "createReconciliation": {
+        "externalAccountId": f"xacc_{UUID_HEX}",
+        "name": "March",
+        "from": "2026-03-01",
+        "through": "2026-03-31",
+    },
+    "runReconciliation": {"reconciliationId": f"rcn_{UUID_HEX}"},
+    "confirmMatches": {"matchIds": [f"mtch_{UUID_HEX}"]},
+    "rejectMatches": {"matchIds": [f"mtch_{UUID_HEX}"]},
+    "matchManually": {
+        "reconciliationId": f"rcn_{UUID_HEX}",
+        "lineIds": [],
+        "entryIds": [],
+        "reason": "seen",
+    },
+    "unmatch": {"matchId": f"mtch_{UUID_HEX}", "reason": "wrong"},
+    "resolveDiscrepancy": {"discrepancyId": f"disc_{UUID_HEX}", "accept": {"reason": "known"}},
+    "undoResolution": {"discrepancyId": f"disc_{UUID_HEX}", "reason": "wrong"},
+    "closeReconciliation": {"reconciliationId": f"rcn_{UUID_HEX}"},
+    "reopenReconciliation": {"reconciliationId": f"rcn_{UUID_HEX}", "reason": "more"},
 }
 
 

@@ -151,6 +151,7 @@ def test_what_can_be_dated_can_meet_a_closed_period() -> None:
             dated.add(name)
     assert dated == {
         *("postTransaction", "postTransactions", "reverseTransaction", "transfer", "postTemplate"),
+        *("resolveDiscrepancy", "undoResolution"),
     }
 
 
@@ -208,6 +209,11 @@ SAMPLES: dict[str, Any] = {
     "period": "day",
     "time_zone": "UTC",
     "retry_at": datetime(2030, 1, 1, tzinfo=UTC),
+    "proposed_matches": 2,
+    "open_discrepancies": 3,
+    "match_id": uuid4(),
+    "discrepancy_id": uuid4(),
+    "discrepancy_status": "accepted",
 }
 
 

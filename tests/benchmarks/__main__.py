@@ -14,6 +14,7 @@ from tests.benchmarks import (
     memory_measures,
     nested_measures,
     posting_measures,
+    reconciliation_measures,
     time_measures,
 )
 from tests.benchmarks.measuring import Group, NotMeasured, Ratio, console
@@ -56,6 +57,12 @@ PARTS = (
     Part(memory_measures.NAMES, memory_measures.memory_groups, None, Effort(1, 10)),
     Part(_of(growth_measures.RATIOS), growth_measures.growth_groups, None, Effort(5, 4)),
     Part(_of(time_measures.RATIOS), time_measures.time_groups, None, Effort(5, 4)),
+    Part(
+        _of(reconciliation_measures.RATIOS),
+        reconciliation_measures.reconciliation_groups,
+        None,
+        Effort(3, 1),
+    ),
 )
 QUICK = (
     "hot_vs_pgbench_1",

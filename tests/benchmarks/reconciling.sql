@@ -16,10 +16,14 @@ DECLARE
     singles int := many / 20;
     alikes int := many * 3 / 100;
     batches int := many / 50;
+    unit text;
     month timestamptz := '2026-03-01 00:00+00';
 BEGIN
     SELECT last_sequence INTO STRICT first FROM ledgers l
     WHERE l.organization_id = organization AND l.ledger_id = ledger FOR NO KEY UPDATE;
+
+    SELECT currency INTO STRICT unit FROM accounts a
+    WHERE a.organization_id = organization AND a.account_id = account;
 
     CREATE TEMP TABLE drawn ON COMMIT DROP AS
         SELECT n, gen_random_uuid() AS id,
@@ -86,20 +90,20 @@ BEGIN
 
     INSERT INTO statement_imports (organization_id, import_id, ledger_id, external_account_id,
         api_key_id, format, content_hash, status, bytes_read, lines_read, lines_new, lines_known,
-        created_at, finished_at)
+        lines_skipped, created_at, finished_at)
     SELECT organization, import_id, ledger, external, api_key, 'rows', sha256(uuid_send(import_id)),
-        'completed', 0, count(*), count(*), 0, now(), now()
+        'completed', 0, count(*), count(*), 0, 0, now(), now()
     FROM said;
     INSERT INTO external_statements (organization_id, external_statement_id, ledger_id,
         external_account_id, import_id, number, currency, from_date, through_date, opening_balance,
         closing_balance, line_count, line_total, known_count, created_at)
-    SELECT organization, statement_id, ledger, external, import_id, 1, 'EUR', month::date,
+    SELECT organization, statement_id, ledger, external, import_id, 1, unit, month::date,
         month::date + 30, 0, sum(amount), count(*), sum(amount), 0, now()
     FROM said;
     INSERT INTO statement_lines (organization_id, external_account_id, number,
         external_statement_id, position, booked_on, amount, currency, reference, description,
         fingerprint, occurrence)
-    SELECT organization, external, number, statement_id, number, booked_on, amount, 'EUR',
+    SELECT organization, external, number, statement_id, number, booked_on, amount, unit,
         reference, description, sha256(int8send(number)), 1
     FROM said ORDER BY number;
     UPDATE external_accounts x SET last_statement = 1, last_line = (SELECT count(*) FROM said)

@@ -99,7 +99,7 @@ mutation ($input: ResolveDiscrepancyInput!) {{
   resolveDiscrepancy(input: $input) {{
     {REFUSAL}
     ... on ResolveDiscrepancySuccess {{
-      replayed discrepancy {{ id status }} transaction {{ id externalId }}
+      replayed discrepancy {{ id status resolution {{ transaction {{ id externalId }} }} }}
     }}
   }}
 }}
@@ -384,4 +384,5 @@ def deal_with_all(partner: Partner, march: str, discrepancies: list[Json]) -> No
             }
         answer = partner.mutate(RESOLVE, discrepancyId=discrepancy["id"], **how)
         assert answer["__typename"] == "ResolveDiscrepancySuccess", answer
-        assert (answer["transaction"] is None) == ("accept" in how)
+        resolution = answer["discrepancy"]["resolution"]
+        assert (resolution["transaction"] is None) == ("accept" in how)

@@ -29,6 +29,11 @@ In `credit`:
     4  the expiry of the other 30
     5  held 30, settled in part: 10 of the 100; still pending
 
+In `bank`, beside a statement of two lines that is reconciled with it:
+
+    1  posted, as the first line has it
+    2  the adjustment of the second one, which nobody had posted
+
 In the others a sale is posted and a payout held and settled, all at one moment. Then `other` is
 closed through 2020, and in part reopened; and the totals of its cash are kept, entry by entry.
 """
@@ -177,6 +182,7 @@ class Books:
     main: Book
     life: Book
     credit: Book
+    bank: Book
     other: Book
     foreign: Book
 
@@ -205,6 +211,7 @@ async def write_books(url: str) -> Books:
                 main=await _open(connection, Scope(first, Mode.LIVE), "main"),
                 life=await _open(connection, Scope(first, Mode.LIVE), "life"),
                 credit=await _open(connection, Scope(first, Mode.LIVE), "credit"),
+                bank=await _open(connection, Scope(first, Mode.LIVE), "bank"),
                 other=await _open(connection, Scope(first, Mode.LIVE), "other"),
                 foreign=await _open(connection, Scope(second, Mode.TEST), "foreign"),
             )

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from .books import Books, write_books
+from .desk import reconcile_bank
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +28,10 @@ def books_url(server_url: str, template: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def books(books_url: str) -> Books:
     """What is what in the books."""
-    return asyncio.run(write_books(books_url))
+    return asyncio.run(_write(books_url))
+
+
+async def _write(url: str) -> Books:
+    books = await write_books(url)
+    await reconcile_bank(url, books)
+    return books

@@ -776,3 +776,49 @@ UPDATE credit_lots SET remaining = 89 WHERE code = 'gift lot';
 UPDATE lot_movements SET kind = 'spent' WHERE sequence = 4;
 UPDATE credit_lots SET expired = 0 WHERE code = 'promotion lot';
 --> MOVEMENT_KIND_WRONG first/credit lot movement wallet/4
+
+-- RECONCILIATION_ASTRAY
+UPDATE reconciliations SET account_id = :'wallet';
+--> RECONCILED_BALANCE_WRONG first/bank reconciliation …
+--> RECONCILIATION_ASTRAY first/bank reconciliation …
+
+-- RECONCILIATION_EVENTS_BROKEN
+DELETE FROM reconciliation_events WHERE number = 2;
+--> RECONCILIATION_EVENTS_BROKEN first/bank reconciliation …
+
+-- BRIDGE_WRONG
+UPDATE reconciliations SET statement_balance = 94;
+--> BRIDGE_WRONG first/bank reconciliation …
+
+-- RECONCILED_BALANCE_WRONG
+UPDATE reconciliations SET ledger_balance = 92, statement_balance = 92;
+--> RECONCILED_BALANCE_WRONG first/bank reconciliation …
+
+-- MATCH_WITHOUT_RECONCILIATION
+UPDATE reconciliation_matches SET ledger_id = :'ledger' WHERE origin = 'rule';
+--> MATCH_WITHOUT_RECONCILIATION first/main match …
+
+-- MATCH_DIFFERENCE_WRONG
+UPDATE reconciliation_matches SET difference = 1 WHERE origin = 'rule';
+--> MATCH_DIFFERENCE_WRONG first/bank match …
+
+-- MATCH_MEMBER_ASTRAY
+UPDATE reconciliation_match_lines SET confirmed = false WHERE number = 1;
+--> MATCH_MEMBER_ASTRAY first/bank line 1 of match …
+
+-- MATCHED_TWICE
+INSERT INTO reconciliation_match_entries
+SELECT e.organization_id, m.match_id, e.account_id, e.sequence, e.reconciliation_id, true
+FROM reconciliation_match_entries e JOIN reconciliation_matches m ON m.origin = 'resolution'
+WHERE e.sequence = 1;
+--> MATCHED_TWICE first/bank entry 1 of match …
+--> MATCHED_TWICE first/bank entry 1 of match …
+--> MATCH_DIFFERENCE_WRONG first/bank match …
+
+-- DISCREPANCY_WITHOUT_RECONCILIATION
+UPDATE reconciliation_discrepancies SET reconciliation_id = :'organization';
+--> DISCREPANCY_WITHOUT_RECONCILIATION first/bank discrepancy …
+
+-- RESOLUTION_WITHOUT_TRANSACTION
+UPDATE reconciliation_discrepancies SET transaction_sequence = 3;
+--> RESOLUTION_WITHOUT_TRANSACTION first/bank discrepancy …

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from uuid_utils.compat import uuid7
 
@@ -14,14 +14,14 @@ from app.ledger.accounts import Mode, Scope
 from app.ledger.administration import CreateAccount, CreateLedger
 from app.ledger.balances import Direction
 from app.ledger.commands import EntryDraft, PostTransaction
-from app.ledger.reconciliation import DEFAULT_RULES, CreateReconciliation, Rule
+from app.ledger.reconciliation import DEFAULT_RULES, Adjustment, CreateReconciliation, Rule
 from app.store import administration, identity, reconciling
 from app.store.database import Connection, Database
 from app.store.matching import Found
 from app.store.reconciling import Author
 from app.store.writer import Writer
 
-from .books import writing
+from .books import Books, writing
 
 DAY = date(2026, 3, 1)
 
@@ -66,7 +66,6 @@ class Desk:
     bank: UUID
     other: UUID
     external: UUID
-    inverted: bool = False
     lines: int = 0
     statements: int = 0
 
@@ -125,9 +124,10 @@ class Desk:
             await connection.execute(
                 "INSERT INTO statement_imports (organization_id, import_id, ledger_id,"
                 " external_account_id, api_key_id, format, content_hash, status, bytes_read,"
-                " lines_read, lines_new, lines_known, created_at, finished_at) VALUES (%(o)s,"
+                " lines_read, lines_new, lines_known, lines_skipped, created_at, finished_at)"
+                " VALUES (%(o)s,"
                 " %(i)s, %(l)s, %(x)s, %(k)s, 'rows', %(h)s, 'completed', 0, %(n)s, %(n)s, 0,"
-                " now(), now())",
+                " 0, now(), now())",
                 common
                 | {
                     "k": self.author.api_key_id,
@@ -214,7 +214,12 @@ class Reconciling:
             run_id = await reconciling.request_run(connection, author, self.id)
         async with await self.desk.database.connect(patience=60) as connection:
             found = await reconciling.run_one(
-                connection, author.scope.organization_id, run_id, self.id, author.api_key_id, "test"
+                connection,
+                author.scope.organization_id,
+                run_id,
+                self.id,
+                author.api_key_id,
+                author.scope.mode.value,
             )
         assert found is not None
         return found
@@ -291,17 +296,59 @@ class Reconciling:
 
 
 @asynccontextmanager
-async def open_desk(url: str, *, inverted: bool = False) -> AsyncIterator[Desk]:
+async def open_desk(url: str) -> AsyncIterator[Desk]:
     """A new organization's desk in a migrated database."""
     async with writing(url) as (database, writer):
         async with database.writing() as connection:
-            yield_desk = await make_desk(connection, database, writer, inverted=inverted)
-        yield yield_desk
+            desk = await make_desk(connection, database, writer)
+        yield desk
 
 
-async def make_desk(
-    connection: Connection, database: Database, writer: Writer, *, inverted: bool = False
-) -> Desk:
+async def reconcile_bank(url: str, books: Books) -> None:
+    """Reconcile the ledger `bank` of the books with a statement, and adjust what it lacks."""
+    book = books.bank
+    async with writing(url) as (database, writer):
+        async with database.writing() as connection:
+            key, _ = await identity.create_key(
+                connection,
+                book.scope.organization_id,
+                name="Clerk",
+                mode=book.scope.mode,
+                permissions=tuple(identity.Permission),
+            )
+            external = uuid5(book.ledger_id, "external account")
+            await _insert_external_account(
+                connection, book.scope, book.ledger_id, book.accounts["cash"], external
+            )
+        author = Author(book.scope, key.api_key_id)
+        cash, wallet = book.accounts["cash"], book.accounts["wallet"]
+        desk = Desk(database, writer, author, book.ledger_id, cash, wallet, external)
+        await desk.post(Row(100, 3, "invoice 1", key="invoice 1"))
+        lines = [Line(100, 4, end_to_end_id="invoice 1"), Line(-7, 9, "charge")]
+        await desk.state(lines, days=(1, 31), opening=0, closing=93)
+        march = await desk.open()
+        await march.run()
+        ((discrepancy,),) = await march.rows(
+            "SELECT discrepancy_id FROM reconciliation_discrepancies"
+            " WHERE reconciliation_id = %(r)s"
+        )
+        await march.do_posting(
+            reconciling.adjust, discrepancy, Adjustment(wallet, "charge", "of March")
+        )
+
+
+async def _insert_external_account(
+    connection: Connection, scope: Scope, ledger_id: UUID, account_id: UUID, external: UUID
+) -> None:
+    await connection.execute(
+        "INSERT INTO external_accounts (organization_id, external_account_id, ledger_id,"
+        " account_id, name, kind, inverted, metadata, created_at, last_statement, last_line)"
+        " VALUES (%s, %s, %s, %s, 'Bank', 'bank', false, '{}', now(), 0, 0)",
+        [scope.organization_id, external, ledger_id, account_id],
+    )
+
+
+async def make_desk(connection: Connection, database: Database, writer: Writer) -> Desk:
     organization = await identity.create_organization(connection, "Desk")
     organization_id = organization.organization_id
     key, _ = await identity.create_key(
@@ -324,11 +371,6 @@ async def make_desk(
             )
         ],
     )
-    await connection.execute(
-        "INSERT INTO external_accounts (organization_id, external_account_id, ledger_id,"
-        " account_id, name, kind, inverted, metadata, created_at, last_statement, last_line)"
-        " VALUES (%s, %s, %s, %s, 'Bank', 'bank', %s, '{}', now(), 0, 0)",
-        [organization_id, external, ledger_id, bank, inverted],
-    )
+    await _insert_external_account(connection, scope, ledger_id, bank, external)
     author = Author(scope, key.api_key_id)
-    return Desk(database, writer, author, ledger_id, bank, other, external, inverted)
+    return Desk(database, writer, author, ledger_id, bank, other, external)

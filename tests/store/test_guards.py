@@ -53,6 +53,14 @@ TABLES = (
     "settlement_entries",
     "revisions",
     "blocks",
+    "reconciliations",
+    "reconciliation_runs",
+    "reconciliation_matches",
+    "reconciliation_match_lines",
+    "reconciliation_match_entries",
+    "reconciliation_rejections",
+    "reconciliation_discrepancies",
+    "reconciliation_events",
 )
 GUARDED = {
     "ledgers": ("organization_id", "ledger_id", "mode", "created_at"),
@@ -256,15 +264,56 @@ GUARDED = {
         "hash",
         "leaf_hashes",
     ),
+    "reconciliations": (
+        "organization_id",
+        "reconciliation_id",
+        "ledger_id",
+        "external_account_id",
+        "account_id",
+        "name",
+        "from_date",
+        "through_date",
+        "time_zone",
+        "margin_days",
+        "rules",
+        "api_key_id",
+        "created_at",
+    ),
+    "reconciliation_runs": (
+        "organization_id",
+        "run_id",
+        "ledger_id",
+        "reconciliation_id",
+        "api_key_id",
+        "requested_at",
+    ),
+    "reconciliation_rejections": ("organization_id", "reconciliation_id", "number", "sequence"),
+    "reconciliation_events": (
+        "organization_id",
+        "reconciliation_id",
+        "number",
+        "kind",
+        "reason",
+        "details",
+        "api_key_id",
+        "recorded_at",
+    ),
 }
 """Columns that stay as they were recorded."""
 
 CHANGING = ("velocity_limits", "import_profiles")
+DERIVED = (
+    "reconciliation_matches",
+    "reconciliation_match_lines",
+    "reconciliation_match_entries",
+    "reconciliation_discrepancies",
+)
+"""What runs and acts make anew, until their reconciliation is closed."""
 GRANTED = {
     ("ledgers_reader", "SELECT"): (*TABLES, *CHANGING),
     ("ledgers_app", "SELECT"): (*TABLES, *CHANGING),
     ("ledgers_app", "INSERT"): (*TABLES, *CHANGING),
-    ("ledgers_app", "DELETE"): CHANGING,
+    ("ledgers_app", "DELETE"): (*CHANGING, *DERIVED),
     ("ledgers_app", "UPDATE"): (
         "velocity_limits",
         "accounts.available_floor",
@@ -305,6 +354,61 @@ GRANTED = {
         ),
         "import_profiles.definition",
         "import_profiles.updated_at",
+        *(
+            f"reconciliations.{column}"
+            for column in (
+                "closed_at",
+                "counts",
+                "examined_at",
+                "examined_line",
+                "examined_version",
+                "items",
+                "last_event",
+                "ledger_balance",
+                "statement_balance",
+                "status",
+            )
+        ),
+        *(
+            f"reconciliation_runs.{column}"
+            for column in (
+                "appeared",
+                "confirmed",
+                "failure",
+                "finished_at",
+                "proposed",
+                "started_at",
+                "status",
+                "vanished",
+                "withdrawn",
+            )
+        ),
+        *(
+            f"reconciliation_matches.{column}"
+            for column in (
+                "api_key_id",
+                "decided_at",
+                "difference",
+                "reach",
+                "reason",
+                "status",
+                "whole",
+            )
+        ),
+        "reconciliation_match_lines.confirmed",
+        "reconciliation_match_entries.confirmed",
+        *(
+            f"reconciliation_discrepancies.{column}"
+            for column in (
+                "api_key_id",
+                "reason",
+                "resolution",
+                "resolved_at",
+                "resolved_match_id",
+                "status",
+                "transaction_sequence",
+            )
+        ),
         *(
             f"statement_imports.{column}"
             for column in (

@@ -1,4 +1,4 @@
-"""Working on a reconciliation: confirming, rejecting, resolving, undoing, closing, and what stays."""
+"""Work on a reconciliation: confirming, rejecting, resolving, undoing, closing, and what stays."""
 
 import asyncio
 from collections.abc import AsyncIterator

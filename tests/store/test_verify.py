@@ -108,6 +108,7 @@ def with_ids(statements: str, books: Books) -> str:
         "ledger": books.main.ledger_id,
         "life": books.life.ledger_id,
         "credit": books.credit.ledger_id,
+        "bank": books.bank.ledger_id,
         "other": books.other.ledger_id,
         "foreign": books.foreign.ledger_id,
         "other_bank": books.other.accounts["bank"],
@@ -123,12 +124,12 @@ def told(violation: Violation, books: Books) -> str:
         str(books.main.scope.organization_id): "first",
         str(books.foreign.scope.organization_id): "second",
     }
-    for name in ("main", "life", "credit", "other", "foreign"):
+    for name in ("main", "life", "credit", "bank", "other", "foreign"):
         book: Book = getattr(books, name)
         names[str(book.ledger_id)] = name
         names |= {str(account_id): account for account, account_id in book.accounts.items()}
     text = f"{violation.name} {violation.organization_id}/{violation.ledger_id} {violation.subject}"
-    return UUIDS.sub(lambda match: names[match[0]], text)
+    return UUIDS.sub(lambda match: names.get(match[0], "…"), text)
 
 
 def test_whole_books_have_no_violations(url: str) -> None:
@@ -136,8 +137,8 @@ def test_whole_books_have_no_violations(url: str) -> None:
     report = verify(url)
     assert report.violations == ()
     assert report.complete
-    assert (report.organizations, report.ledgers, report.accounts) == (2, 5, 20)
-    assert (report.transactions, report.entries) == (24, 78)
+    assert (report.organizations, report.ledgers, report.accounts) == (2, 6, 24)
+    assert (report.transactions, report.entries) == (26, 82)
 
 
 def test_an_empty_database_has_no_violations(database_url: str) -> None:
@@ -169,7 +170,7 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     write(url, books.main.settle("held", "held, settled"))
     report = verify(url)
     assert report.violations == ()
-    assert (report.organizations, report.ledgers) == (3, 9)
+    assert (report.organizations, report.ledgers) == (3, 11)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[damage.title for damage in DAMAGES])
@@ -253,10 +254,10 @@ def test_one_moment_is_seen_while_others_write(url: str, books: Books) -> None:
 
     report = verify(url, progress=interfere)
     assert report.violations == ()
-    assert report.transactions == 24
+    assert report.transactions == 26
     later = verify(url)
     assert {violation.name for violation in later.violations} == {"ACCOUNT_VERSION_WRONG"}
-    assert later.transactions == 24 + len(PASSES) + 1
+    assert later.transactions == 26 + len(PASSES) + 1
 
 
 def test_the_reader_role_is_taken(database_url: str) -> None:
