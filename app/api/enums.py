@@ -237,6 +237,10 @@ class ErrorCode(Enum):
     TRANSACTION_NOT_FOUND = value(
         "TRANSACTION_NOT_FOUND", description="No such transaction is visible to the API key."
     )
+    STATEMENT_SCHEDULE_NOT_FOUND = value(
+        "STATEMENT_SCHEDULE_NOT_FOUND",
+        description="No such schedule of statements is visible to the API key.",
+    )
     IDEMPOTENCY_CONFLICT = value(
         "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
     )

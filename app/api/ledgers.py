@@ -20,8 +20,9 @@ from app.api.filters import (
     TransactionOrder,
 )
 from app.api.ids import LEDGER, encode
-from app.api.nodes import OPAQUE, Node, of_row
+from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime
+from app.api.statement_schedules import StatementSchedule
 from app.api.templates import TransactionTemplate
 from app.api.transactions import Transaction
 from app.store import rows
@@ -193,6 +194,21 @@ class Ledger(Node):
             self.row.ledger_id,
             TransactionTemplate.of,
             order="code",
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(description="Its schedules of statements, in order of creation.")
+    @reads("ledger_id")
+    def statement_schedules(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[StatementSchedule]:
+        return connect(
+            info.context,
+            rows.schedules_of_ledger,
+            self.row.ledger_id,
+            StatementSchedule.of,
+            order="created_at",
             first=first,
             after=after,
         )

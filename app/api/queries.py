@@ -21,6 +21,7 @@ from app.api.ids import (
     LOT,
     SETTLEMENT,
     STATEMENT,
+    STATEMENT_SCHEDULE,
     TEMPLATE,
     TRANSACTION,
     decode,
@@ -31,6 +32,7 @@ from app.api.lots import CreditLot
 from app.api.nodes import Node
 from app.api.scalars import DateTime
 from app.api.settlements import Settlement
+from app.api.statement_schedules import StatementSchedule
 from app.api.statements import Statement
 from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
@@ -215,6 +217,7 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     ENTRY: (rows.entries_by_id, Entry.of),
     LOT: (rows.lots_by_id, CreditLot.of),
     STATEMENT: (rows.statements_by_id, Statement.of),
+    STATEMENT_SCHEDULE: (rows.schedules_by_id, StatementSchedule.of),
     SETTLEMENT: (rows.settlements_by_id, Settlement.of),
 }
 

@@ -4,7 +4,7 @@ Amounts are whole minor units (int), times are UTC, enumerations their stored te
 named for what they list, look-ups `<what>_by_<key>`.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -35,6 +35,7 @@ from app.store.tables import (
     period_events,
     settlement_entries,
     settlements,
+    statement_schedules,
     template_uses,
     transaction_events,
     transaction_templates,
@@ -234,6 +235,21 @@ class SettlementRow(NamedTuple):
     released_sequence: int | None
 
 
+class StatementScheduleRow(NamedTuple):
+    """Which accounts are stated every month, and which month is next."""
+
+    schedule_id: UUID
+    ledger_id: UUID
+    time_zone: str
+    account_ids: list[UUID] | None
+    external_id_prefix: str | None
+    account_metadata: dict[str, Any] | None
+    starting_from: date
+    next_month: date
+    created_at: datetime
+    deleted_at: datetime | None
+
+
 StatementRow = Statement
 STORED_OF_STATEMENT = tuple(name for name in Statement._fields if name in account_statements.c)
 """The columns of a statement's own row; the others are its account's and its predecessor's."""
@@ -295,6 +311,7 @@ _movement = select(
     ),
 )
 
+_schedule = _columns(StatementScheduleRow, statement_schedules)
 _settlement = _columns(SettlementRow, settlements)
 _previous = account_statements.alias("previous")
 _statement = (
@@ -459,6 +476,13 @@ settlements_by_entry = Lookup(
     ).where(settlements.c.released_sequence.is_(None)),
     settlements,
     (settlement_entries.c.account_id, settlement_entries.c.sequence),
+)
+
+schedules_by_id = Lookup(
+    StatementScheduleRow,
+    _schedule,
+    statement_schedules,
+    (statement_schedules.c.schedule_id,),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -732,4 +756,15 @@ entries_of_settlement = Listing(
     ),
     {},
     {"sequence": ("sequence",)},
+)
+schedules_of_ledger = Listing(
+    StatementScheduleRow,
+    _schedule,
+    lambda ledger_id: and_(
+        of_organization(statement_schedules),
+        statement_schedules.c.ledger_id == ledger_id,
+        statement_schedules.c.deleted_at.is_(None),
+    ),
+    {},
+    {"created_at": ("schedule_id",)},
 )
