@@ -299,6 +299,10 @@ class ErrorCode(Enum):
         "DISCREPANCY_NOT_FOUND",
         description="No such discrepancy is visible to the API key any more.",
     )
+    STATEMENT_SCHEDULE_NOT_FOUND = value(
+        "STATEMENT_SCHEDULE_NOT_FOUND",
+        description="No such schedule of statements is visible to the API key.",
+    )
     IDEMPOTENCY_CONFLICT = value(
         "IDEMPOTENCY_CONFLICT", description="The idempotency key was used with another input."
     )

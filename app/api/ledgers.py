@@ -25,6 +25,7 @@ from app.api.outside import ExternalAccount, ImportProfile
 from app.api.proofs import Checkpoint
 from app.api.scalars import JSON, Amount, DateTime
 from app.api.scalars import Sequence as Counter
+from app.api.statement_schedules import StatementSchedule
 from app.api.templates import TransactionTemplate
 from app.api.transactions import Transaction
 from app.store import rows
@@ -209,6 +210,21 @@ class Ledger(Node):
             rows.external_accounts_of_ledger,
             self.row.ledger_id,
             ExternalAccount.of,
+            order="created_at",
+            first=first,
+            after=after,
+        )
+
+    @strawberry.field(description="Its schedules of statements, in order of creation.")
+    @reads("ledger_id")
+    def statement_schedules(
+        self, info: Info, first: First = None, after: After = None
+    ) -> Connection[StatementSchedule]:
+        return connect(
+            info.context,
+            rows.schedules_of_ledger,
+            self.row.ledger_id,
+            StatementSchedule.of,
             order="created_at",
             first=first,
             after=after,

@@ -29,6 +29,7 @@ from app.api.ids import (
     RUN,
     SETTLEMENT,
     STATEMENT,
+    STATEMENT_SCHEDULE,
     TEMPLATE,
     TRANSACTION,
     decode,
@@ -46,6 +47,7 @@ from app.api.reconciliations import (
 )
 from app.api.scalars import DateTime
 from app.api.settlements import Settlement
+from app.api.statement_schedules import StatementSchedule
 from app.api.statements import Statement
 from app.api.templates import TransactionTemplate, find_template
 from app.api.transactions import Transaction
@@ -255,6 +257,7 @@ _NODES: Mapping[str, tuple[Lookup[Any], Callable[[Any], Node]]] = {
     MATCH: (reconciliation_rows.matches_by_id, ReconciliationMatch.of),
     DISCREPANCY: (reconciliation_rows.discrepancies_by_id, Discrepancy.of),
     STATEMENT: (rows.statements_by_id, Statement.of),
+    STATEMENT_SCHEDULE: (rows.schedules_by_id, StatementSchedule.of),
     SETTLEMENT: (rows.settlements_by_id, Settlement.of),
 }
 

@@ -63,6 +63,11 @@ class TransactionNotFound(UserError):
     pass
 
 
+@strawberry.type(description="No schedule of statements with this id is visible to the API key.")
+class StatementScheduleNotFound(UserError):
+    pass
+
+
 @strawberry.type(description="The ledger has no transaction template of this code and version.")
 class TemplateNotFound(UserError):
     pass

@@ -81,6 +81,15 @@ class TransactionNotFound(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class StatementScheduleNotFound(Refusal):
+    """No schedule of statements of that id is visible to this API key."""
+
+    code = "STATEMENT_SCHEDULE_NOT_FOUND"
+    message: str = "No schedule of statements with this id is visible to the API key."
+    path: Path = ("input", "scheduleId")
+
+
+@dataclass(eq=False, kw_only=True)
 class TemplateNotFound(Refusal):
     """The ledger has no transaction template of that code, or not that version of it."""
 
@@ -470,6 +479,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     ReconciliationNotFound,
     MatchNotFound,
     DiscrepancyNotFound,
+    StatementScheduleNotFound,
     IdempotencyConflict,
     StatementKeyTaken,
     LedgerArchived,

@@ -34,6 +34,9 @@ MAX_SETTLED = 10_000
 """How many entries one settlement collects, at most."""
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
 class Unsettled(NamedTuple):
     """An entry to be collected; `round` counts the settlements that it has been in, and this."""
 
@@ -56,7 +59,7 @@ class Collected:
 class CreateSettlement(PostTransaction):
     """A posting of two entries: out of the account, into the counterpart. `up_to` is UTC."""
 
-    up_to: datetime = datetime.max.replace(tzinfo=UTC)
+    up_to: datetime = NEVER
     collected: Collected | None = None
 
     @classmethod

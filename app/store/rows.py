@@ -44,6 +44,7 @@ from app.store.tables import (
     statement_imports,
     statement_line_repeats,
     statement_lines,
+    statement_schedules,
     template_uses,
     transaction_events,
     transaction_templates,
@@ -339,6 +340,21 @@ class SettlementRow(NamedTuple):
     released_sequence: int | None
 
 
+class StatementScheduleRow(NamedTuple):
+    """Which accounts are stated every month, and which month is next."""
+
+    schedule_id: UUID
+    ledger_id: UUID
+    time_zone: str
+    account_ids: list[UUID] | None
+    external_id_prefix: str | None
+    account_metadata: dict[str, Any] | None
+    starting_from: date
+    next_month: date
+    created_at: datetime
+    deleted_at: datetime | None
+
+
 StatementRow = Statement
 STORED_OF_STATEMENT = tuple(name for name in Statement._fields if name in account_statements.c)
 """The columns of a statement's own row; the others are its account's and its predecessor's."""
@@ -469,6 +485,7 @@ _placed_line = _line.with_only_columns(
         _places.c.number == statement_lines.c.number,
     ),
 )
+_schedule = _columns(StatementScheduleRow, statement_schedules)
 _settlement = _columns(SettlementRow, settlements)
 _previous = account_statements.alias("previous")
 _statement = (
@@ -665,6 +682,13 @@ settlements_by_entry = Lookup(
     ).where(settlements.c.released_sequence.is_(None)),
     settlements,
     (settlement_entries.c.account_id, settlement_entries.c.sequence),
+)
+
+schedules_by_id = Lookup(
+    StatementScheduleRow,
+    _schedule,
+    statement_schedules,
+    (statement_schedules.c.schedule_id,),
 )
 
 # ---- by page -------------------------------------------------------------------------------------
@@ -1028,4 +1052,15 @@ entries_of_settlement = Listing(
     ),
     {},
     {"sequence": ("sequence",)},
+)
+schedules_of_ledger = Listing(
+    StatementScheduleRow,
+    _schedule,
+    lambda ledger_id: and_(
+        of_organization(statement_schedules),
+        statement_schedules.c.ledger_id == ledger_id,
+        statement_schedules.c.deleted_at.is_(None),
+    ),
+    {},
+    {"created_at": ("schedule_id",)},
 )

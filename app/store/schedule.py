@@ -1,4 +1,4 @@
-"""What falls due: holds that expire, holds that settle by themselves, credit lots that expire.
+"""What falls due: holds that expire or settle by themselves, credit lots that expire, statements.
 
 A transaction or a lot with `due_at` is a piece of work, and the change that does it takes `due_at`
 away, in one commit under the ledger's lock (`RunDue`, `ExpireLot`). So nothing has to be remembered
@@ -11,10 +11,11 @@ has the advisory lock. When it dies its session ends, the lock is free, and anot
 its next poll. The lock guards no promise; should two work for a moment, nothing comes of it.
 
 A pass goes once through all that is due, holds and then lots, oldest first, a bounded number at a
-time; so a piece that fails over and over neither stops the others nor is tried more than once a
-pass. Between passes the task sleeps until the next piece is due, at most for the interval after
-which it looks for pieces that others have added. In an outage of the database, or when the writer
-is overloaded, it waits and goes on.
+time, and does one step of each schedule of statements whose month is over (see
+`statement_schedules.py`); so a piece that fails over and over neither stops the others nor is tried
+more than once a pass. Between passes the task sleeps until the next piece is due, at most for the
+interval after which it looks for pieces that others have added. In an outage of the database, or
+when the writer is overloaded, it waits and goes on.
 """
 
 import asyncio
@@ -35,6 +36,12 @@ from app.ledger.posting import Deferred, Postponed
 from app.ledger.refusals import Overloaded
 from app.store.database import Connection, Database, Unavailable
 from app.store.posting import Answer
+from app.store.statement_schedules import (
+    FIND_DUE_SCHEDULES,
+    NEXT_DUE_SCHEDULE,
+    DueSchedule,
+    run_step,
+)
 from app.store.writer import Writer
 
 LOCK = 5_138_008_554_137_002
@@ -63,12 +70,13 @@ FIND_DUE_LOTS = """
     LIMIT %s
 """
 
-NEXT_DUE = """
+NEXT_DUE = f"""
     SELECT extract(epoch FROM least(
         (SELECT due_at FROM transactions WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
-        (SELECT due_at FROM credit_lots WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1)
+        (SELECT due_at FROM credit_lots WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+        ({NEXT_DUE_SCHEDULE})
     ) - statement_timestamp())::float8
-"""
+"""  # noqa: S608  all of it is ours
 
 TAKE_LOCK = f"SELECT pg_try_advisory_lock({LOCK})"
 
@@ -165,7 +173,19 @@ class Schedule:
     async def _pass(self, connection: Connection) -> int:
         """Try all that is due by now once; return how many pieces failed."""
         holds = await self._pass_through(connection, FIND_DUE_HOLDS, _hold)
-        return holds + await self._pass_through(connection, FIND_DUE_LOTS, _lot)
+        lots = await self._pass_through(connection, FIND_DUE_LOTS, _lot)
+        return holds + lots + await self._pass_through_schedules(connection)
+
+    async def _pass_through_schedules(self, connection: Connection) -> int:
+        place = NO_PIECE
+        failed = 0
+        while True:
+            found = await _rows(connection, FIND_DUE_SCHEDULES, (*place, IN_FLIGHT))
+            for row in found:
+                failed += await run_step(self.database, connection, DueSchedule._make(row))
+            if len(found) < IN_FLIGHT:
+                return failed
+            place = found[-1][:3]
 
     async def _pass_through(
         self, connection: Connection, find: str, due: Callable[..., _Due]

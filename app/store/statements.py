@@ -66,7 +66,7 @@ async def create_statement(database: Database, command: CreateStatement) -> tupl
 
 
 async def _made_before(read: Read, command: CreateStatement) -> Statement | None:
-    given = {
+    sought = {
         "account": command.account_id,
         "from_at": command.from_at,
         "to_at": command.to_at,
@@ -75,9 +75,9 @@ async def _made_before(read: Read, command: CreateStatement) -> Statement | None
     }
     found: Sequence[Row] = ()
     if command.scheduled:
-        found = await read(_SCHEDULED, given)
+        found = await read(_SCHEDULED, sought)
     elif command.idempotency_key is not None:
-        found = await read(_OF_KEY, given)
+        found = await read(_OF_KEY, sought)
     if not found:
         return None
     statement = Statement._make(found[0])
@@ -169,7 +169,7 @@ async def _store(
 
 async def lines(read: Read, statement: Statement) -> AsyncIterator[Sequence[Line]]:
     """All lines of a statement, page by page; no page is empty."""
-    parameters = {**_given(statement), **_BEGINNING, "rows": PAGE}
+    parameters = {**given(statement), **BEGINNING, "rows": PAGE}
     while True:
         page = [Line._make(row[:-1]) for row in await read(LINES, parameters)]
         if page:
@@ -184,7 +184,7 @@ async def adjustments(read: Read, statement: Statement) -> AsyncIterator[Sequenc
     if statement.previous_version is None:
         return
     parameters = {
-        **_given(statement),
+        **given(statement),
         "since": statement.previous_version,
         "rows": PAGE,
     }
@@ -221,9 +221,9 @@ class StatementLines(Listing[Line]):
         names: Names = None,  # noqa: ARG002  lines are read whole
     ) -> Sequence[Sequence[Line]]:
         """One page of each statement."""
-        parameters: dict[str, Any] = {**_BEGINNING, "ids": list(parents), "rows": page.limit}
+        parameters: dict[str, Any] = {**BEGINNING, "ids": list(parents), "rows": page.limit}
         if page.after is not None:
-            parameters |= dict(zip(_BEGINNING, page.after, strict=True))
+            parameters |= dict(zip(BEGINNING, page.after, strict=True))
         found: dict[UUID, list[Line]] = {parent: [] for parent in parents}
         for row in await snapshot.rows(LINES_OF_STATEMENTS, parameters):
             found[row[-1]].append(Line._make(row[:-1]))
@@ -246,7 +246,8 @@ statement_lines = StatementLines(
 )
 
 
-def _given(statement: Statement) -> dict[str, Any]:
+def given(statement: Statement) -> dict[str, Any]:
+    """What LINES and ADJUSTMENTS have to know of a statement."""
     return {
         "ledger": statement.ledger_id,
         "account": statement.account_id,
@@ -259,7 +260,7 @@ def _given(statement: Statement) -> dict[str, Any]:
     }
 
 
-_BEGINNING: Mapping[str, Any] = {
+BEGINNING: Mapping[str, Any] = {
     "after_at": None,
     "after_sequence": None,
     "after_position": None,
@@ -270,7 +271,7 @@ _BEGINNING: Mapping[str, Any] = {
 
 def _behind(line: Line) -> dict[str, Any]:
     place = (line.effective_at, line.sequence, line.position, line.debits, line.credits)
-    return dict(zip(_BEGINNING, place, strict=True))
+    return dict(zip(BEGINNING, place, strict=True))
 
 
 _EFFECTS = ", ".join(f"'{effect}'" for effect in POSTED_EFFECTS)

@@ -69,6 +69,23 @@ INPUTS: dict[str, dict[str, Any]] = {
     "updateTransaction": {"transactionId": f"txn_{UUID_HEX}", "idempotencyKey": "key"},
     "closePeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": "2026-01-01T00:00:00Z"},
     "reopenPeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": None},
+    "createStatement": {
+        "accountId": f"acct_{UUID_HEX}",
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-02-01T00:00:00Z",
+    },
+    "createStatementSchedule": {
+        "ledgerId": f"ldgr_{UUID_HEX}",
+        "timeZone": "UTC",
+        "startingFrom": "2026-01",
+    },
+    "deleteStatementSchedule": {"scheduleId": f"stsc_{UUID_HEX}"},
+    "createSettlement": {
+        "accountId": f"acct_{UUID_HEX}",
+        "upTo": "2026-02-01T00:00:00Z",
+        "counterpartAccountId": f"acct_{'1' * 32}",
+        "idempotencyKey": "key",
+    },
     "postTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order", "idempotencyKey": "key"},
     "createReconciliation": {
         "externalAccountId": f"xacc_{UUID_HEX}",

@@ -152,6 +152,7 @@ def test_what_can_be_dated_can_meet_a_closed_period() -> None:
     assert dated == {
         *("postTransaction", "postTransactions", "reverseTransaction", "transfer", "postTemplate"),
         *("resolveDiscrepancy", "undoResolution"),
+        "createSettlement",
     }
 
 
@@ -174,6 +175,9 @@ SAMPLES: dict[str, Any] = {
     "path": ("input", "entries", "0"),
     "account_id": uuid4(),
     "transaction_id": uuid4(),
+    "statement_id": uuid4(),
+    "unsettled_amount": -5,
+    "unsettled_count": 2,
     "pending_transactions": 3,
     "currency": "USD",
     "exponent": 2,
@@ -223,6 +227,8 @@ def test_every_refusal_renders(kind: type[Refusal]) -> None:
     given = {field.name: SAMPLES[field.name] for field in fields(kind)}
     if kind is refusals.LotNotPossible:
         given["reason"] = "expires_too_early"
+    if kind is refusals.SettlementNotPossible:
+        given["reason"] = "nothing_to_pay"
     refusal = kind(**given)
     error = rendering.render(refusal)
     assert isinstance(error, UserError)

@@ -494,6 +494,30 @@ FILL = """
     INSERT INTO lot_movements (organization_id, lot_id, account_id, sequence, kind, amount)
     SELECT organization_id, lot_id, account_id, n, 'spent', 1
         FROM credit_lots, generate_series(number, number + 2) n;
+    INSERT INTO account_statements (organization_id, statement_id, ledger_id, account_id, number,
+        from_at, to_at, account_version, ledger_sequence, known_at, previous_number,
+        organization_name, ledger_name, account_name, opening_debits, opening_credits,
+        closing_debits, closing_credits, line_count, content_hash, scheduled, created_at)
+    SELECT a.organization_id, gen_random_uuid(), a.ledger_id, a.account_id, n,
+        now() - (61 - n) * interval '25 minutes', now() - (60 - n) * interval '25 minutes',
+        CASE n WHEN 1 THEN 5 ELSE 25 END, 1500, now(), nullif(n - 1, 0), 'o', 'L', a.name, 0, 0, 0,
+        0, 1, sha256('x'), true, now()
+        FROM (SELECT *, row_number() OVER (PARTITION BY ledger_id ORDER BY account_id) AS place
+            FROM accounts WHERE external_id LIKE 'x%') a, generate_series(1, 60) n
+        WHERE place < 40;
+    INSERT INTO statement_schedules (organization_id, schedule_id, ledger_id, time_zone,
+        starting_from, next_month, due_at, created_at)
+    SELECT organization_id, gen_random_uuid(), ledger_id, 'UTC', '2026-01-01', '2026-01-01', now(),
+        now() FROM ledgers, generate_series(1, 300);
+    INSERT INTO settlements (organization_id, settlement_id, ledger_id, account_id, number,
+        transaction_sequence, up_to, amount, entry_count, first_sequence, open_from)
+    SELECT organization_id, gen_random_uuid(), ledger_id, account_id, sequence,
+        transaction_sequence, now(), 1, 1, sequence, sequence + 1
+        FROM entries WHERE line = 1;
+    INSERT INTO settlement_entries (organization_id, account_id, sequence, round, settlement_id)
+    SELECT e.organization_id, e.account_id, e.sequence, 1, s.settlement_id
+        FROM entries e JOIN settlements s USING (organization_id, account_id)
+        WHERE s.number = 1 AND e.line = 1;
 """
 KEYS = {
     "ledgers_by_id": "SELECT ledger_id FROM ledgers",
@@ -517,6 +541,11 @@ KEYS = {
     "lots_by_id": "SELECT lot_id FROM credit_lots",
     "lots_by_entry": "SELECT account_id, number FROM credit_lots",
     "movements_by_entry": "SELECT account_id, number FROM credit_lots",
+    "statements_by_id": "SELECT statement_id FROM account_statements",
+    "statements_by_number": "SELECT account_id, number FROM account_statements",
+    "schedules_by_id": "SELECT schedule_id FROM statement_schedules",
+    "settlements_by_id": "SELECT settlement_id FROM settlements",
+    "settlements_by_entry": "SELECT account_id, sequence FROM settlement_entries",
 }
 PARENTS = {
     "ledgers_of_organization": "organization_id",
@@ -531,6 +560,12 @@ PARENTS = {
     "periods_of_ledger": "ledger_id",
     "lots_of_account": "account_id",
     "movements_of_lot": "lot_id",
+    "statements_of_account": "account_id",
+    "late_adjustments_of_statement": "statement_id",
+    "adjustments_of_statement": "statement_id",
+    "schedules_of_ledger": "ledger_id",
+    "settlements_of_account": "account_id",
+    "entries_of_settlement": "settlement_id",
 }
 _HELD = """
     SELECT e.account_id FROM entries e JOIN accounts a USING (account_id)
@@ -552,6 +587,7 @@ MIDDLE: Mapping[str, Any] = {
     "version": 2,
     "expires_at": datetime(2026, 1, 1, tzinfo=UTC),
     "number": 25,
+    "schedule_id": UUID(int=2**127),
 }
 
 
@@ -650,6 +686,8 @@ def _touched_by_pages(
             "ledger_id": "ledgers",
             "template_id": "transaction_templates",
             "lot_id": "credit_lots",
+            "statement_id": "account_statements",
+            "settlement_id": "settlements",
         }.get(parent, "organizations")
         parents = connection.execute(
             PARENTS_SOUGHT.get(name)

@@ -34,6 +34,16 @@ In `bank`, beside a statement of two lines that is reconciled with it:
     1  posted, as the first line has it
     2  the adjustment of the second one, which nobody had posted
 
+In `stated`, whose wallet has two statements, the second with an adjustment, and a schedule:
+
+    1  posted, 1000 of the wallet
+    2  posted, 100 back; then comes the first statement
+    3  posted, 50, backdated into that; then comes the second one
+    4  the payout of a settlement of 1 to 3
+    5  its reversal
+    6  the payout of another settlement of 1 to 3
+    7  posted, 10, not settled
+
 In the others a sale is posted and a payout held and settled, all at one moment. Then `other` is
 closed through 2020, and in part reopened; and the totals of its cash are kept, entry by entry.
 """
@@ -41,8 +51,8 @@ closed through 2020, and in part reopened; and the totals of its cash are kept, 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 from unittest.mock import patch
@@ -68,9 +78,14 @@ from app.ledger.commands import (
 )
 from app.ledger.periods import MovePeriod, PeriodEventKind
 from app.ledger.posting import Recorded
+from app.ledger.settlements import CreateSettlement
+from app.ledger.statement_schedules import CreateStatementSchedule
+from app.ledger.statements import CreateStatement
 from app.store import administration, identity, totals
 from app.store.database import Connection, Database
 from app.store.posting import Answer
+from app.store.statement_schedules import create_schedule
+from app.store.statements import create_statement
 from app.store.writer import Writer
 
 DEBIT, CREDIT = Direction.DEBIT, Direction.CREDIT
@@ -183,6 +198,7 @@ class Books:
     life: Book
     credit: Book
     bank: Book
+    stated: Book
     other: Book
     foreign: Book
 
@@ -212,12 +228,14 @@ async def write_books(url: str) -> Books:
                 life=await _open(connection, Scope(first, Mode.LIVE), "life"),
                 credit=await _open(connection, Scope(first, Mode.LIVE), "credit"),
                 bank=await _open(connection, Scope(first, Mode.LIVE), "bank"),
+                stated=await _open(connection, Scope(first, Mode.LIVE), "stated"),
                 other=await _open(connection, Scope(first, Mode.LIVE), "other"),
                 foreign=await _open(connection, Scope(second, Mode.TEST), "foreign"),
             )
         for command in (*_commands(books.main), *_life(books.life)):
             await writer.submit([command])
         await _credit(books.credit, writer)
+        await _stated(books.stated, database, writer)
         for book in (books.other, books.foreign):
             await writer.write_together(
                 [
@@ -322,6 +340,47 @@ async def _credit(book: Book, writer: Writer) -> None:
     await writer.write(spending("order", 30, pending=True))
     part = ("wallet", DEBIT, 10), ("cash", CREDIT, 10)
     await writer.write(book.settle("order", "order, settled", *part, final=False))
+
+
+async def _stated(book: Book, database: Database, writer: Writer) -> None:
+    def sale(name: str, amount: int) -> PostTransaction:
+        return book.post(name, ("cash", DEBIT, amount), ("wallet", CREDIT, amount))
+
+    async def state(name: str, from_at: datetime) -> datetime:
+        to_at = datetime.now(UTC)
+        wallet, statement_id = book.accounts["wallet"], book.transaction_id(name)
+        command = CreateStatement(book.scope, statement_id, wallet, from_at, to_at, name)
+        await create_statement(database, command)
+        return to_at
+
+    async def settle(name: str) -> None:
+        settlement = CreateSettlement.of(
+            book.scope,
+            book.transaction_id(name),
+            book.ledger_id,
+            name,
+            (book.accounts["wallet"], book.accounts["cash"]),
+            up_to=datetime.now(UTC),
+        )
+        await writer.write(settlement)
+
+    await writer.write(sale("sale", 1000))
+    await writer.write(book.post("refund", ("wallet", DEBIT, 100), ("cash", CREDIT, 100)))
+    end = await state("first", datetime(2026, 1, 1, tzinfo=UTC))
+    backdated = datetime(2026, 2, 1, tzinfo=UTC)
+    await writer.write(replace(sale("late sale", 50), effective_at=backdated))
+    await state("second", end)
+    await settle("settlement")
+    await writer.write(book.reverse("settlement", "settlement, undone"))
+    await settle("settlement, again")
+    await writer.write(sale("last sale", 10))
+    async with database.writing() as connection:
+        await create_schedule(
+            connection,
+            CreateStatementSchedule(
+                book.scope, book.transaction_id("monthly"), book.ledger_id, "UTC", date(2090, 1, 1)
+            ),
+        )
 
 
 async def _open(connection: Connection, scope: Scope, name: str) -> Book:

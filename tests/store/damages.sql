@@ -822,3 +822,87 @@ UPDATE reconciliation_discrepancies SET reconciliation_id = :'organization';
 -- RESOLUTION_WITHOUT_TRANSACTION
 UPDATE reconciliation_discrepancies SET transaction_sequence = 3;
 --> RESOLUTION_WITHOUT_TRANSACTION first/bank discrepancy …
+
+-- STATEMENT_WITHOUT_ACCOUNT
+UPDATE account_statements SET ledger_id = :'life' WHERE number = 2;
+--> STATEMENT_WITHOUT_ACCOUNT first/life statement wallet/2
+--> STATEMENT_CONTENT_WRONG first/life statement wallet/2
+
+-- STATEMENT_REPEATED
+UPDATE account_statements SET idempotency_key = 'first';
+--> STATEMENT_REPEATED first/stated statement wallet/1
+--> STATEMENT_REPEATED first/stated statement wallet/2
+
+-- STATEMENT_NUMBERS_BROKEN
+UPDATE account_statements SET account_version = 1 WHERE number = 2;
+--> STATEMENT_NUMBERS_BROKEN first/stated statement wallet/2
+--> STATEMENT_TOTALS_NOT_OF_ENTRIES first/stated statement wallet/2
+--> STATEMENT_CONTENT_WRONG first/stated statement wallet/2
+
+-- STATEMENT_PREVIOUS_WRONG
+UPDATE account_statements SET previous_number = NULL WHERE number = 2;
+--> STATEMENT_PREVIOUS_WRONG first/stated statement wallet/2
+--> STATEMENT_CONTENT_WRONG first/stated statement wallet/2
+
+-- STATEMENT_TOTALS_NOT_OF_ENTRIES
+UPDATE account_statements SET closing_credits = closing_credits + 1 WHERE number = 1;
+--> STATEMENT_TOTALS_NOT_OF_ENTRIES first/stated statement wallet/1
+--> STATEMENT_CONTENT_WRONG first/stated statement wallet/1
+
+-- STATEMENT_CONTENT_WRONG
+UPDATE transactions SET description = 'something else' WHERE ledger_id = :'stated' AND sequence = 3;
+--> STATEMENT_CONTENT_WRONG first/stated statement wallet/2
+
+-- SCHEDULE_WITHOUT_LEDGER
+UPDATE statement_schedules SET ledger_id = :'foreign';
+--> SCHEDULE_WITHOUT_LEDGER first/foreign statement schedule stated/monthly
+
+-- SCHEDULE_NEVER_DUE
+UPDATE statement_schedules SET due_at = NULL;
+--> SCHEDULE_NEVER_DUE first/stated statement schedule stated/monthly
+
+-- SETTLEMENT_WITHOUT_PAYOUT
+UPDATE settlements SET settlement_id = :'organization' WHERE number = 2;
+UPDATE settlement_entries SET settlement_id = :'organization' WHERE round = 2;
+--> SETTLEMENT_WITHOUT_PAYOUT first/stated settlement wallet/2
+
+-- SETTLEMENT_NUMBERS_BROKEN
+UPDATE settlements SET number = 3 WHERE number = 2;
+--> SETTLEMENT_NUMBERS_BROKEN first/stated settlement wallet/3
+
+-- SETTLEMENT_NOT_OF_ENTRIES
+DELETE FROM settlement_entries WHERE round = 1 AND sequence = 2;
+UPDATE settlement_entries SET round = 1 WHERE sequence = 2;
+--> SETTLEMENT_NOT_OF_ENTRIES first/stated settlement wallet/1
+
+-- SETTLEMENT_RELEASE_WRONG
+UPDATE settlements SET released_sequence = 7 WHERE number = 1;
+--> SETTLEMENT_RELEASE_WRONG first/stated settlement wallet/1
+
+-- ENTRIES_NEVER_SETTLED
+UPDATE settlements SET open_from = 8 WHERE number = 2;
+--> ENTRIES_NEVER_SETTLED first/stated settlement wallet/2
+
+-- SETTLED_ENTRY_ASTRAY
+UPDATE settlement_entries SET sequence = 4 WHERE sequence = 3 AND round = 2;
+UPDATE settlement_entries SET round = 1 WHERE sequence = 4;
+UPDATE settlements SET up_to = (
+        SELECT effective_at FROM entries WHERE account_id = :'stated_wallet' AND sequence = 4
+    ) WHERE number = 2;
+--> SETTLEMENT_NOT_OF_ENTRIES first/stated settlement wallet/2
+--> ENTRIES_NEVER_SETTLED first/stated settlement wallet/2
+--> SETTLED_ENTRY_ASTRAY first/stated settled entry wallet/4, round 1
+
+-- SETTLED_ROUNDS_BROKEN
+UPDATE settlement_entries SET round = 3 WHERE sequence = 1 AND round = 2;
+--> SETTLED_ROUNDS_BROKEN first/stated settled entry wallet/1, round 3
+
+-- ENTRY_SETTLED_TWICE
+UPDATE settlements SET released_sequence = NULL WHERE number = 1;
+DELETE FROM settlement_entries WHERE sequence > 1 AND round = 2;
+UPDATE settlements SET amount = 1000, entry_count = 1 WHERE number = 2;
+--> SETTLEMENT_WITHOUT_PAYOUT first/stated settlement wallet/2
+--> SETTLEMENT_RELEASE_WRONG first/stated settlement wallet/1
+--> ENTRIES_NEVER_SETTLED first/stated settlement wallet/2
+--> ENTRY_SETTLED_TWICE first/stated settled entry wallet/1, round 1
+--> ENTRY_SETTLED_TWICE first/stated settled entry wallet/1, round 2

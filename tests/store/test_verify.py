@@ -109,6 +109,8 @@ def with_ids(statements: str, books: Books) -> str:
         "life": books.life.ledger_id,
         "credit": books.credit.ledger_id,
         "bank": books.bank.ledger_id,
+        "stated": books.stated.ledger_id,
+        "stated_wallet": books.stated.accounts["wallet"],
         "other": books.other.ledger_id,
         "foreign": books.foreign.ledger_id,
         "other_bank": books.other.accounts["bank"],
@@ -124,9 +126,10 @@ def told(violation: Violation, books: Books) -> str:
         str(books.main.scope.organization_id): "first",
         str(books.foreign.scope.organization_id): "second",
     }
-    for name in ("main", "life", "credit", "bank", "other", "foreign"):
+    for name in ("main", "life", "credit", "bank", "stated", "other", "foreign"):
         book: Book = getattr(books, name)
         names[str(book.ledger_id)] = name
+        names[str(book.transaction_id("monthly"))] = f"{name}/monthly"
         names |= {str(account_id): account for account, account_id in book.accounts.items()}
     text = f"{violation.name} {violation.organization_id}/{violation.ledger_id} {violation.subject}"
     return UUIDS.sub(lambda match: names.get(match[0], "…"), text)
@@ -137,8 +140,8 @@ def test_whole_books_have_no_violations(url: str) -> None:
     report = verify(url)
     assert report.violations == ()
     assert report.complete
-    assert (report.organizations, report.ledgers, report.accounts) == (2, 6, 24)
-    assert (report.transactions, report.entries) == (26, 82)
+    assert (report.organizations, report.ledgers, report.accounts) == (2, 7, 28)
+    assert (report.transactions, report.entries) == (33, 96)
 
 
 def test_an_empty_database_has_no_violations(database_url: str) -> None:
@@ -159,7 +162,8 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     change = f"""'{{"organization_id": "{twin}"}}'"""
     tables = ("organizations", "api_keys", "ledgers", "period_events", "currencies", "accounts")
     more = ("transactions", "transaction_events", "entries", "account_totals", "credit_lots")
-    for table in (*tables, *more, "lot_movements"):
+    new = ("account_statements", "statement_schedules", "settlements", "settlement_entries")
+    for table in (*tables, *more, "lot_movements", *new):
         run(
             url,
             f"INSERT INTO {table} SELECT (jsonb_populate_record(t, {change})).* FROM {table} t"
@@ -193,7 +197,7 @@ def test_every_name_is_proven_by_a_damage() -> None:
 
 def test_names_are_unique() -> None:
     """No two checks share a name."""
-    assert len(INVARIANT_OF) == sum(len(one.checks) for one in PASSES)
+    assert len(INVARIANT_OF) == 1 + sum(len(one.checks) for one in PASSES)
 
 
 def test_a_violation_tells_all_about_itself(disarmed_url: str, books: Books) -> None:
@@ -254,10 +258,10 @@ def test_one_moment_is_seen_while_others_write(url: str, books: Books) -> None:
 
     report = verify(url, progress=interfere)
     assert report.violations == ()
-    assert report.transactions == 26
+    assert report.transactions == 33
     later = verify(url)
     assert {violation.name for violation in later.violations} == {"ACCOUNT_VERSION_WRONG"}
-    assert later.transactions == 26 + len(PASSES) + 1
+    assert later.transactions == 33 + len(PASSES) + 1
 
 
 def test_the_reader_role_is_taken(database_url: str) -> None:
