@@ -151,7 +151,6 @@ def test_what_can_be_dated_can_meet_a_closed_period() -> None:
             dated.add(name)
     assert dated == {
         *("postTransaction", "postTransactions", "reverseTransaction", "transfer", "postTemplate"),
-        "createSettlement",
     }
 
 
