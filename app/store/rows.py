@@ -1037,15 +1037,22 @@ settlements_of_account = Listing(
     {},
     {"number": ("number",)},
 )
+_settled_entry = _entry.join(
+    settlement_entries,
+    and_(
+        settlement_entries.c.organization_id == entries.c.organization_id,
+        settlement_entries.c.account_id == entries.c.account_id,
+        settlement_entries.c.sequence == entries.c.sequence,
+    ),
+)
 entries_of_settlement = Listing(
     EntryRow,
-    _entry.join(
-        settlement_entries,
-        and_(
-            settlement_entries.c.organization_id == entries.c.organization_id,
-            settlement_entries.c.account_id == entries.c.account_id,
-            settlement_entries.c.sequence == entries.c.sequence,
+    _settled_entry.with_only_columns(
+        *(
+            settlement_entries.c.sequence if column.key == "sequence" else column
+            for column in _settled_entry.selected_columns
         ),
+        maintain_column_froms=True,
     ),
     lambda settlement_id: and_(
         of_organization(settlement_entries), settlement_entries.c.settlement_id == settlement_id

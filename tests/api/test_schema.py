@@ -152,7 +152,6 @@ def test_what_can_be_dated_can_meet_a_closed_period() -> None:
     assert dated == {
         *("postTransaction", "postTransactions", "reverseTransaction", "transfer", "postTemplate"),
         *("resolveDiscrepancy", "undoResolution"),
-        "createSettlement",
     }
 
 

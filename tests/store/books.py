@@ -224,13 +224,13 @@ async def write_books(url: str) -> Books:
             first = (await identity.create_organization(connection, "First")).organization_id
             second = (await identity.create_organization(connection, "Second")).organization_id
             books = Books(
-                main=await _open(connection, Scope(first, Mode.LIVE), "main"),
-                life=await _open(connection, Scope(first, Mode.LIVE), "life"),
-                credit=await _open(connection, Scope(first, Mode.LIVE), "credit"),
-                bank=await _open(connection, Scope(first, Mode.LIVE), "bank"),
-                stated=await _open(connection, Scope(first, Mode.LIVE), "stated"),
-                other=await _open(connection, Scope(first, Mode.LIVE), "other"),
-                foreign=await _open(connection, Scope(second, Mode.TEST), "foreign"),
+                main=await open_book(connection, Scope(first, Mode.LIVE), "main"),
+                life=await open_book(connection, Scope(first, Mode.LIVE), "life"),
+                credit=await open_book(connection, Scope(first, Mode.LIVE), "credit"),
+                bank=await open_book(connection, Scope(first, Mode.LIVE), "bank"),
+                stated=await open_book(connection, Scope(first, Mode.LIVE), "stated"),
+                other=await open_book(connection, Scope(first, Mode.LIVE), "other"),
+                foreign=await open_book(connection, Scope(second, Mode.TEST), "foreign"),
             )
         for command in (*_commands(books.main), *_life(books.life)):
             await writer.submit([command])
@@ -383,7 +383,7 @@ async def _stated(book: Book, database: Database, writer: Writer) -> None:
         )
 
 
-async def _open(connection: Connection, scope: Scope, name: str) -> Book:
+async def open_book(connection: Connection, scope: Scope, name: str) -> Book:
     numbers = count(1)
     ledger_id = uuid5(NAMES, name)
     await administration.create_ledger(connection, CreateLedger(scope, ledger_id, name))
