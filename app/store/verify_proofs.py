@@ -268,7 +268,8 @@ def _not_as_revised(subject: str, own: str) -> str:
 
 _REVISION_NUMBERS = """
     SELECT organization_id, ledger_id, max(number), count(*) FROM revisions
-    WHERE {own} GROUP BY organization_id, ledger_id HAVING max(number) <> count(*) OR min(number) <> 1
+    WHERE {own} GROUP BY organization_id, ledger_id
+    HAVING max(number) <> count(*) OR min(number) <> 1
 """
 
 _LEDGERS = """
