@@ -18,7 +18,7 @@ import psycopg
 
 from app.ledger.proofs import MAX_LEAVES, Header, header_hash, root_of, skip_of
 from app.store.database import KEYED_PLANS
-from app.store.sealing import EVENT_LEAF, HASHED, HEADER, REVISED, REVISION_LEAF, hashes_of
+from app.store.sealing import HASHED, HEADER, REVISED, REVISION_LEAF, event_leaves, hashes_of
 from app.store.sealing import header_of as read_header
 from app.store.verify import WHOLE_TABLES, Violation, reading
 
@@ -303,8 +303,8 @@ _REVISIONS_OF_BLOCK = f"""
 _RANGE = "last_recorded_at, last_sequence, last_number"
 _EVENTS_OF_BLOCK = f"""
     SELECT transaction_sequence, number, {HASHED} FROM ({
-    EVENT_LEAF.format(
-        events=f'''
+    event_leaves(
+        f'''
             (SELECT ledger_id, transaction_sequence, number FROM transaction_events
             WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s AND number = 1
                 AND transaction_sequence
