@@ -121,10 +121,8 @@ def json_object(fields: Mapping[str, str]) -> str:
 
 def json_array(element: str, rows: str) -> str:
     """SQL for the text of a JSON array of an element for each of some rows; NULL for none."""
-    return (
-        f"(SELECT '[' || string_agg(element, ', ') || ']'"
-        f" FROM (SELECT {element} AS element {rows}) elements)"
-    )
+    elements = f"SELECT {element} AS element {rows}"
+    return f"(SELECT '[' || string_agg(element, ', ') || ']' FROM ({elements}) elements)"  # noqa: S608
 
 
 _LOT = json_object(
