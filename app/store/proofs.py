@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.ledger.proofs import Header, leaf_hash, siblings_of, way_back
 from app.store.database import Row, Snapshot
-from app.store.sealing import EVENT_LEAF, HEADER, hashes_of, header_of
+from app.store.sealing import HEADER, event_leaves, hashes_of, header_of
 
 Through = int | None
 """The number of the block that is the checkpoint; None is the newest."""
@@ -149,7 +149,7 @@ _LEAVES = f"""
     SELECT wanted.place, found.ledger_id, found.leaf, b.number, checkpoint.number
     FROM unnest(%(books)s::uuid[], %(sequences)s::int8[], %(throughs)s::int8[]) WITH ORDINALITY
         AS wanted (ledger_id, sequence, through, place)
-    JOIN ({EVENT_LEAF.format(events=_OF_TRANSACTIONS)}) found
+    JOIN ({event_leaves(_OF_TRANSACTIONS)}) found
         ON found.ledger_id = wanted.ledger_id AND found.transaction_sequence = wanted.sequence
     JOIN LATERAL (
         SELECT number FROM blocks

@@ -18,7 +18,7 @@ import psycopg
 
 from app.ledger.proofs import MAX_LEAVES, Header, header_hash, root_of, skip_of
 from app.store.database import KEYED_PLANS
-from app.store.sealing import EVENT_LEAF, HASHED, HEADER, REVISED, REVISION_LEAF, hashes_of
+from app.store.sealing import HASHED, HEADER, REVISED, REVISION_LEAF, event_leaves, hashes_of
 from app.store.sealing import header_of as read_header
 from app.store.verify import WHOLE_TABLES, Violation, reading
 
@@ -71,17 +71,19 @@ def check_proofs(
     connection: Connection,
     checkpoints: Sequence[Checkpoint] = (),
     *,
+    only: tuple[UUID, UUID] | None = None,
     progress: Callable[[int, int], None] | None = None,
     limit: int = 100,
 ) -> ProofReport:
-    """The same in a transaction that is open."""
-    return _Check(connection, checkpoints, progress, limit).run()
+    """The same in a transaction that is open; `only` of one ledger, after its organization."""
+    return _Check(connection, checkpoints, only, progress, limit).run()
 
 
 @dataclass(slots=True)
 class _Check:
     connection: Connection
     checkpoints: Sequence[Checkpoint]
+    only: tuple[UUID, UUID] | None
     progress: Callable[[int, int], None] | None
     limit: int
     report: ProofReport = field(default_factory=ProofReport)
@@ -89,19 +91,22 @@ class _Check:
     _met: set[Checkpoint] = field(default_factory=set)
 
     def run(self) -> ProofReport:
+        own = "true" if self.only is None else "organization_id = %s AND ledger_id = %s"
         for subject in REVISED:
             for organization_id, ledger_id, key, detail in self.connection.execute(
-                _not_as_revised(subject)
+                _not_as_revised(subject, own), (self.only or ()) * 2
             ):
                 told = " ".join(str(value) for value in key.values())
                 name = "ROW_NOT_AS_REVISED"
                 self._tell(name, organization_id, ledger_id, f"{subject} {told}", detail)
-        for organization_id, ledger_id, last, revised in self.connection.execute(_REVISION_NUMBERS):
+        for organization_id, ledger_id, last, revised in self.connection.execute(
+            _REVISION_NUMBERS.format(own=own), self.only
+        ):
             detail = f"there are {revised}, the last is {last}"
             self._tell("REVISIONS_BROKEN", organization_id, ledger_id, "revisions", detail)
         for name, value in LOOK_UPS.items():
             self.connection.execute(f"SET LOCAL {name} = {value}")
-        ledgers = self.connection.execute(_LEDGERS).fetchall()
+        ledgers = self.connection.execute(_LEDGERS.format(own=own), self.only).fetchall()
         total = sum(count for _, _, count in ledgers)
         for organization_id, ledger_id, _ in ledgers:
             self.report.ledgers += 1
@@ -221,8 +226,8 @@ def _ancestors(number: int) -> set[int]:
     return found
 
 
-def _not_as_revised(subject: str) -> str:
-    """SQL for the rows of a table that are not as their last revision says."""
+def _not_as_revised(subject: str, own: str) -> str:
+    """SQL for the rows of a table that are not as their last revision says; `own` says whose."""
     keys, kept = REVISED[subject]
     is_homeless = "ledger_id" not in (*keys, *kept)
     return f"""
@@ -240,7 +245,7 @@ def _not_as_revised(subject: str) -> str:
         FROM (
             SELECT DISTINCT ON (organization_id, ledger_id, key)
                 organization_id, ledger_id, key, content
-            FROM revisions WHERE subject = '{subject}'
+            FROM revisions WHERE subject = '{subject}' AND {own}
             ORDER BY organization_id, ledger_id, key, number DESC
         ) l
         FULL JOIN (
@@ -250,6 +255,7 @@ def _not_as_revised(subject: str) -> str:
                 jsonb_build_object({", ".join(f"'{name}', t.{name}" for name in kept)}) AS content
             FROM {subject} t
             {"JOIN accounts a USING (organization_id, account_id)" if is_homeless else ""}) t
+            WHERE {own}
         ) r ON r.organization_id = l.organization_id AND r.ledger_id = l.ledger_id AND r.key = l.key
         WHERE (l.content IS NULL) <> (r.content IS NULL) OR r.copies > 1 OR EXISTS (
             SELECT FROM unnest(ARRAY[{", ".join(f"'{name}'" for name in kept)}]) AS name
@@ -262,7 +268,8 @@ def _not_as_revised(subject: str) -> str:
 
 _REVISION_NUMBERS = """
     SELECT organization_id, ledger_id, max(number), count(*) FROM revisions
-    GROUP BY organization_id, ledger_id HAVING max(number) <> count(*) OR min(number) <> 1
+    WHERE {own} GROUP BY organization_id, ledger_id
+    HAVING max(number) <> count(*) OR min(number) <> 1
 """
 
 _LEDGERS = """
@@ -271,7 +278,7 @@ _LEDGERS = """
         SELECT organization_id, ledger_id FROM ledgers
         UNION SELECT organization_id, ledger_id FROM blocks
     ) l LEFT JOIN blocks b USING (organization_id, ledger_id)
-    GROUP BY organization_id, ledger_id ORDER BY organization_id, ledger_id
+    WHERE {own} GROUP BY organization_id, ledger_id ORDER BY organization_id, ledger_id
 """
 
 _BLOCKS = f"""
@@ -296,8 +303,8 @@ _REVISIONS_OF_BLOCK = f"""
 _RANGE = "last_recorded_at, last_sequence, last_number"
 _EVENTS_OF_BLOCK = f"""
     SELECT transaction_sequence, number, {HASHED} FROM ({
-    EVENT_LEAF.format(
-        events=f'''
+    event_leaves(
+        f'''
             (SELECT ledger_id, transaction_sequence, number FROM transaction_events
             WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s AND number = 1
                 AND transaction_sequence

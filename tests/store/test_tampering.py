@@ -12,24 +12,40 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
-from sqlalchemy import BigInteger, Boolean, Column, Date, Integer, LargeBinary, Numeric, Text, Uuid
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    Integer,
+    LargeBinary,
+    Numeric,
+    Text,
+    Uuid,
+    create_engine,
+)
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.engine import make_url
 from sqlmodel import SQLModel
 
 from app.ledger.administration import SetVelocityLimit
 from app.ledger.proofs import Header, header_hash, root_of
 from app.ledger.velocities import Window
 from app.store import sealing, velocities
+from app.store.migrate import _config, migrate
 from app.store.portable import STAYING, TABLES
 from app.store.sealing import HEADER, REVISED, hashes_of, header_of
 from app.store.verify import WHOLE_TABLES, Violation, check
 from app.store.verify_proofs import Checkpoint, check_proofs, verify_proofs
+from tests.conftest import empty_database
 
 from .books import CREDIT, DEBIT, Books, write_books, writing
 from .test_verify import DISARM
 
+BEFORE = "0009"
 REFUSED = "what the schedule keeps of its last attempt; it decides nothing"
 OUTSIDE = "what others say of our money: the outside party has the original"
 
@@ -307,7 +323,7 @@ def test_a_forged_chain_is_found_by_a_checkpoint(sealed: tuple[str, Books]) -> N
             " WHERE ledger_id = %s AND transaction_sequence = 11",
             (ledger_id,),
         )
-        leaf = sealing.EVENT_LEAF.format(events="SELECT %(ledger)s::uuid, 11::int8, 1")
+        leaf = sealing.event_leaves("SELECT %(ledger)s::uuid, 11::int8, 1")
         organization_id = sealed[1].main.scope.organization_id
         ((forged,),) = connection.execute(
             f"SELECT {sealing.HASHED} FROM ({leaf}) leaf",
@@ -373,3 +389,35 @@ def test_triggers_keep_what_the_list_says(database_url: str) -> None:
     assert {name: set(columns) for name, _, columns in rows} == {
         name: set(kept) for name, (_, kept) in REVISED.items()
     }
+
+
+def test_older_books_are_revised_and_sealed(server_url: str) -> None:
+    """What was there before the migration gets its first revisions, and is sealed as a whole."""
+    with empty_database(server_url) as url:
+        engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"))
+        with engine.begin() as connection:
+            command.upgrade(_config(connection), BEFORE)
+        engine.dispose()
+        books = asyncio.run(write_books(url))
+        migrate(url)
+        asyncio.run(_seal_all(url))
+        report = verify_proofs(url)
+        assert (report.violations, report.blocks) == ([], 5)
+        with psycopg.connect(url) as reading:
+            subjects = reading.execute(
+                "SELECT subject, count(*), max(number) FROM revisions WHERE ledger_id = %s"
+                " GROUP BY subject ORDER BY max(number)",
+                (books.other.ledger_id,),
+            ).fetchall()
+        assert subjects == [
+            ("ledgers", 1, 1),
+            ("currencies", 2, 3),
+            ("accounts", 4, 7),
+            ("period_events", 2, 9),
+        ]
+
+
+async def _seal_all(url: str) -> None:
+    async with writing(url) as (database, _), await database.connect() as connection:
+        for ledger in await sealing.unsealed(connection):
+            await sealing.seal(connection, *ledger)
