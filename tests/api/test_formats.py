@@ -337,6 +337,13 @@ def test_hostile_xml_is_refused(case: str) -> None:
     assert failure.column is not None
 
 
+def test_layout_between_elements_is_no_text() -> None:
+    """However much of it there is in all."""
+    content = STMT + (NTRY + b"</Ntry>" + b"\n " * 5000) * 20 + END
+    _, lines = read(CamtReader(StatementFormat.CAMT_053, books()), content)
+    assert len(lines) == 20
+
+
 def test_a_zero_after_the_decimals_is_exact() -> None:
     """ISO 20022 has five decimals, of which a currency may use two."""
     content = STMT + NTRY.replace(b">1<", b">1.05000<") + b"</Ntry>" + END

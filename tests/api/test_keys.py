@@ -86,6 +86,15 @@ INPUTS: dict[str, dict[str, Any]] = {
         "counterpartAccountId": f"acct_{'1' * 32}",
         "idempotencyKey": "key",
     },
+    "createExternalAccount": {"accountId": f"acct_{UUID_HEX}", "name": "Giro", "kind": "BANK"},
+    "updateExternalAccount": {"externalAccountId": f"xacc_{UUID_HEX}"},
+    "importStatement": {"externalAccountId": f"xacc_{UUID_HEX}", "lines": []},
+    "saveImportProfile": {
+        "ledgerId": f"ldgr_{UUID_HEX}",
+        "name": "giro",
+        "definition": {"columns": {"bookedOn": "Date", "amount": "Amount"}},
+    },
+    "deleteImportProfile": {"ledgerId": f"ldgr_{UUID_HEX}", "name": "giro"},
     "postTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order", "idempotencyKey": "key"},
     "createReconciliation": {
         "externalAccountId": f"xacc_{UUID_HEX}",

@@ -112,7 +112,7 @@ class Tree:
         self._names.append(name)
 
     def text(self, text: str, place: Place) -> None:
-        if not self.open:
+        if not self.open or self.open[-1].is_parent:  # between elements it is layout
             return
         element = self.open[-1]
         element.text += text
