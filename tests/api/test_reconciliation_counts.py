@@ -133,7 +133,11 @@ def test_every_way_to_read_is_measured() -> None:
 
 
 def test_reading_touches_little_more_than_it_gives(filled: psycopg.Connection[Any]) -> None:
-    """Keys and pages are read through indexes, whatever else there is."""
+    """Keys and pages are read through indexes, whatever else there is.
+
+    A line of a match is joined with seven tables, of which the ledgers are few enough to be read
+    whole.
+    """
     for statement in FILL.split(";"):
         filled.execute(statement)
     tenant = _tenant(filled)
@@ -165,7 +169,7 @@ def test_reading_touches_little_more_than_it_gives(filled: psycopg.Connection[An
         place: figures
         for place, figures in touched.items()
         if figures[1]
-        > 10 * max(figures[0], 10)
+        > 16 * max(figures[0], 10)
         + sum(more for name, more in NEARBY.items() if place.startswith(name))
     }
     assert excessive == {}
