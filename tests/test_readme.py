@@ -26,7 +26,7 @@ async def test_tour(api: Api) -> None:
     """
     mine: dict[str, str] = {}
     steps = STEP.findall(README)
-    assert len(steps) == 26
+    assert len(steps) == 29
     for request, printed in steps:
         sent = ID.sub(lambda match: mine[match[0]], request)
         response = await api.send(sent)

@@ -150,7 +150,7 @@ class _Upload:
         self.headers = headers_of(self.scope)
         self.request_id = request_id_of(self.headers)
 
-    async def run(self) -> Json:
+    async def run(self) -> Json:  # noqa: PLR0911  one a kind of ending
         """What became of it, as JSON."""
         try:
             return await self._perform()

@@ -1,15 +1,19 @@
 """Statement files through the route: every format, whole or not at all."""
 
 import asyncio
+import gzip
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 
-from tests.api.test_outside import LINES, Bank
-from tests.api_client import Api, Json
+from app.store.identity import Permission
+from app.store.statements import LOST, sweep_all
+from tests.api.test_outside import CREATE, LINES, Bank
+from tests.api_client import Api, Json, open_api
 
 SAMPLES = Path(__file__).parent.parent / "data" / "statements"
 SAVE = """
@@ -54,7 +58,7 @@ class Office(Bank):
         return saved
 
     async def upload(
-        self, content: bytes, headers: Json | None = None, **parameters: str
+        self, content: bytes, headers: Json | None = None, **parameters: Any
     ) -> httpx.Response:
         return await self.api.http.post(
             "/statements/import",
@@ -63,7 +67,7 @@ class Office(Bank):
             headers={"Authorization": f"Bearer {self.api.token}", **(headers or {})},
         )
 
-    async def csv(self, text: str, profile: str = "plain", **parameters: str) -> Json:
+    async def csv(self, text: str, profile: str = "plain", **parameters: Any) -> Json:
         response = await self.upload(text.encode(), profile=profile, **parameters)
         answer: Json = response.json()
         return answer
@@ -144,7 +148,7 @@ async def test_a_csv_file_becomes_a_statement(office: Office) -> None:
 
 
 async def test_the_same_file_is_recognised(office: Office) -> None:
-    """Sent twice, and several times at once, it is stored once; by another profile it is another."""
+    """Sent twice, and several times at once, it is stored once; by another profile, once more."""
     text = "Date,Amount,Text\n2026-03-01,1,a\n2026-03-01,1,a\n"
     answers = await asyncio.gather(*(office.csv(text) for _ in range(3)))
     answers.append(await office.csv(text))
@@ -209,3 +213,260 @@ async def test_a_malformed_csv_names_line_and_cell(office: Office, case: str) ->
     (failed,) = await office.imports()
     assert (failed["status"], failed["failure"]["message"]) == ("FAILED", failure["message"])
     await office.nothing_is_stored()
+
+
+@pytest.mark.parametrize(
+    ("sample", "kind", "currency", "lines", "balanced"),
+    [
+        ("german.sta", "MT940", "EUR", 2, [True]),
+        ("plain.sta", "MT940", "EUR", 3, [True, True]),
+        ("camt053.02.xml", "CAMT_053", "EUR", 2, [True]),
+        ("camt053.08.xml", "CAMT_053", "EUR", 2, [True]),
+        ("camt054.08.xml", "CAMT_054", "EUR", 2, [None]),
+        ("sgml.ofx", "OFX", "USD", 2, [None]),
+        ("xml.ofx", "OFX", "USD", 2, [None]),
+    ],
+)
+async def test_every_format_comes_in(
+    office: Office, sample: str, kind: str, currency: str, lines: int, balanced: list[bool | None]
+) -> None:
+    """Its statements are checked against their balances, and shown; a second time it is known."""
+    account = await office.api.account(office.ledger, currency=currency)
+    made = await office.api.answer(CREATE, accountId=account, name="Bank", kind="BANK")
+    office.external = made["externalAccount"]["id"]
+    content = (SAMPLES / sample).read_bytes()
+    answer = (await office.upload(content, format=kind, name=sample)).json()["import"]
+    assert (answer["status"], answer["linesNew"]) == ("COMPLETED", lines)
+    assert [one["balanced"] for one in answer["statements"]] == balanced
+    assert answer["linesSkipped"] == (1 if "camt" in sample else 0)
+    again = (await office.upload(content, format=kind)).json()
+    assert (again["recognised"], again["import"]["statements"]) == (True, answer["statements"])
+    total = sum(one["lineCount"] for one in answer["statements"])
+    assert total == lines
+    shown = await office.told()
+    assert [one["lineCount"] for one in shown["statements"]["nodes"]] == [
+        str(one["lineCount"]) for one in answer["statements"]
+    ]
+
+
+async def test_gzip_is_unpacked(office: Office) -> None:
+    """Of one member or several; the file is known again when it comes unpacked."""
+    head, rest = b"Date,Amount,Text\n", b"2026-03-01,1,a\n" * 3000
+    packed = gzip.compress(head) + gzip.compress(rest)
+    headers = {"Content-Encoding": "gzip"}
+    answer = (await office.upload(packed, headers, profile="plain")).json()["import"]
+    assert (answer["status"], answer["linesNew"]) == ("COMPLETED", 3000)
+    again = (await office.upload(head + rest, profile="plain")).json()
+    assert again["recognised"] is True
+    first, _ = await office.imports()
+    assert (first["bytesRead"], first["bytesTotal"]) == (str(len(packed)), str(len(packed)))
+
+
+@pytest.mark.parametrize(
+    ("packed", "code"),
+    [
+        (gzip.compress(b"Date,Amount,Text\n" + b"2026-03-01,1,a\n" * 1_000_000), "TOO_LARGE"),
+        (gzip.compress(bytes(200_000_000)), "MALFORMED"),
+        (gzip.compress(b"Date,Amount,Text\n2026-03-01,1,a\n")[:-9], "MALFORMED"),
+        (b"Date,Amount,Text\n2026-03-01,1,a\n", "MALFORMED"),
+    ],
+    ids=["too much", "a bomb", "cut short", "not gzip"],
+)
+async def test_hostile_gzip_is_refused(database_url: str, packed: bytes, code: str) -> None:
+    """As soon as it is more than a file may be, or is no gzip."""
+    async with open_api(database_url, max_import_bytes=1_000_000) as api:
+        office = await Office.open(api)
+        assert isinstance(office, Office)
+        office.external = await office.tie()
+        await office.profile()
+        response = await office.upload(packed, {"Content-Encoding": "gzip"}, profile="plain")
+        assert response.status_code == (413 if code == "TOO_LARGE" else 422)
+        assert response.json()["import"]["failure"]["code"] == code
+        await office.nothing_is_stored()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "headers", "status", "code"),
+    [
+        ({"format": "ROWS"}, {}, 400, "BAD_REQUEST"),
+        ({"format": "XLSX"}, {}, 400, "BAD_REQUEST"),
+        ({}, {}, 400, "BAD_REQUEST"),
+        ({"profile": "none"}, {}, 400, "BAD_REQUEST"),
+        ({"profile": "a\0"}, {}, 400, "BAD_REQUEST"),
+        ({"profile": "plain", "format": "OFX"}, {}, 400, "BAD_REQUEST"),
+        ({"profile": "plain", "more": "1"}, {}, 400, "BAD_REQUEST"),
+        ({"profile": "plain", "name": ""}, {}, 400, "BAD_REQUEST"),
+        ({"profile": "plain", "externalAccountId": "xacc_1"}, {}, 400, "BAD_REQUEST"),
+        (
+            {"profile": "plain", "externalAccountId": f"xacc_{'0' * 32}"},
+            {},
+            404,
+            "EXTERNAL_ACCOUNT_NOT_FOUND",
+        ),
+        ({"profile": "plain"}, {"Authorization": ""}, 401, "UNAUTHENTICATED"),
+        ({"profile": "plain"}, {"Content-Type": "multipart/form-data"}, 415, None),
+        ({"profile": "plain"}, {"Content-Encoding": "br"}, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ({"profile": "plain"}, {"Content-Length": "99999999999"}, 413, "PAYLOAD_TOO_LARGE"),
+    ],
+)
+async def test_what_is_no_import_leaves_none(
+    office: Office, parameters: Json, headers: Json, status: int, code: str | None
+) -> None:
+    """Refused before anything is read; no import is there to be seen."""
+    response = await office.upload(b"x", headers, **parameters)
+    assert response.status_code == status
+    assert response.json()["error"]["code"] == (code or "UNSUPPORTED_MEDIA_TYPE")
+    assert await office.imports() == []
+
+
+async def test_a_read_key_imports_nothing(office: Office) -> None:
+    """A file needs the scope write."""
+    reader = await office.api.with_key(Permission.READ)
+    office.api, api = reader, office.api
+    response = await office.upload(b"x", profile="plain")
+    assert (response.status_code, response.json()["error"]["code"]) == (403, "FORBIDDEN")
+    office.api = api
+    assert await office.imports() == []
+
+
+async def test_other_tenants_see_nothing(office: Office) -> None:
+    """Neither external account nor import nor line of another organization can be reached."""
+    await office.csv("Date,Amount,Text\n2026-03-01,1,a\n")
+    (done,) = await office.imports()
+    stranger = await office.api.stranger()
+    ids = [office.external, done["id"], f"line_{office.external[5:]}_1"]
+    data = await stranger.run("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ids})
+    assert data == {"nodes": [None, None, None]}
+    seen = await office.api.run("query ($ids: [ID!]!) { nodes(ids: $ids) { id } }", {"ids": ids})
+    assert [one["id"] for one in seen["nodes"]] == ids
+
+
+async def test_an_archived_ledger_takes_no_statements(office: Office) -> None:
+    """Neither files nor rows nor new external accounts."""
+    await office.api.run(
+        "mutation ($id: ID!) { archiveLedger(input: {ledgerId: $id}) { __typename } }",
+        {"id": office.ledger},
+    )
+    response = await office.upload(b"Date,Amount,Text\n", profile="plain")
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "LEDGER_ARCHIVED")
+    rows = await office.import_rows([])
+    assert (rows["code"], rows["path"]) == ("LEDGER_ARCHIVED", ["input", "externalAccountId"])
+
+
+async def test_a_deleted_profile_reads_nothing_more(office: Office) -> None:
+    """What was imported by it stays; deleting it twice changes nothing."""
+    await office.csv("Date,Amount,Text\n2026-03-01,1,a\n")
+    for _ in range(2):
+        answer = await office.api.answer(DELETE, ledgerId=office.ledger, name="plain")
+        assert answer["__typename"] == "DeleteImportProfileSuccess"
+    response = await office.upload(b"x", profile="plain")
+    assert response.status_code == 400
+    assert [one["status"] for one in await office.imports()] == ["COMPLETED"]
+
+
+class Stream:
+    """A body that comes when it is told to, at one ASGI application."""
+
+    def __init__(self, office: Office) -> None:
+        self.messages: asyncio.Queue[Json] = asyncio.Queue()
+        self.sent: list[Json] = []
+        query = f"externalAccountId={office.external}&format=CSV&profile=plain"
+        self.task = asyncio.create_task(
+            office.api.server.application()(
+                {
+                    "type": "http",
+                    "method": "POST",
+                    "path": "/statements/import",
+                    "query_string": query.encode(),
+                    "headers": [(b"authorization", f"Bearer {office.api.token}".encode())],
+                },
+                self.messages.get,
+                self._send,
+            )
+        )
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def feed(self, body: bytes, *, more: bool = True) -> None:
+        self.messages.put_nowait({"type": "http.request", "body": body, "more_body": more})
+
+
+async def until(office: Office, reached: Any) -> Json:
+    async with asyncio.timeout(60):
+        while not (imports := await office.imports()) or not reached(imports[-1]):
+            await asyncio.sleep(0.02)
+    return imports[-1]
+
+
+async def test_progress_is_seen_while_a_file_comes(office: Office) -> None:
+    """How much was read is shown, and no line before all of them are stored."""
+    stream = Stream(office)
+    stream.feed(b"Date,Amount,Text\n")
+    await until(office, lambda one: one["status"] == "IMPORTING")
+    rows = b"2026-03-01,1,a\n" * 100
+    async with asyncio.timeout(60):
+        while (seen := (await office.imports())[-1])["linesRead"] == "0":
+            stream.feed(rows)
+            await asyncio.sleep(0.05)
+    assert int(seen["bytesRead"]) == 17 + 15 * int(seen["linesRead"])
+    await office.nothing_is_stored()
+    stream.feed(b"", more=False)
+    await stream.task
+    assert stream.sent[0]["status"] == 200
+    done = await until(office, lambda one: one["status"] == "COMPLETED")
+    assert int(done["linesNew"]) >= int(seen["linesRead"])
+
+
+async def test_a_client_that_hangs_up_leaves_a_failure(office: Office) -> None:
+    """Nothing of the file is stored."""
+    stream = Stream(office)
+    stream.feed(b"Date,Amount,Text\n2026-03-01,1,a\n")
+    stream.messages.put_nowait({"type": "http.disconnect"})
+    await stream.task
+    failed = await until(office, lambda one: one["status"] == "FAILED")
+    assert failed["failure"]["code"] == "INTERRUPTED"
+    await office.nothing_is_stored()
+
+
+async def test_a_server_that_ends_leaves_a_failure(office: Office) -> None:
+    """The task is cancelled, and says so."""
+    stream = Stream(office)
+    stream.feed(b"Date,Amount,Text\n2026-03-01,1,a\n")
+    await until(office, lambda one: one["status"] == "IMPORTING")
+    stream.task.cancel()
+    await asyncio.wait({stream.task})
+    failed = await until(office, lambda one: one["status"] == "FAILED")
+    assert failed["failure"]["code"] == "INTERRUPTED"
+    await office.nothing_is_stored()
+
+
+async def test_a_killed_server_leaves_nothing_that_is_importing(
+    office: Office, database_url: str
+) -> None:
+    """The next import, and the next start of a server, say that it failed; not those that live."""
+    living = Stream(office)
+    living.feed(b"Date,Amount,Text\n")
+    alive = await until(office, lambda one: one["status"] == "IMPORTING")
+    killed = Stream(office)
+    killed.feed(b"Date,Amount,Text\n")
+    async with asyncio.timeout(60):
+        while len(await office.imports()) < 2:
+            await asyncio.sleep(0.02)
+    dead = (await office.imports())[-1]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        # As if its server had been killed: the session is gone, and nobody says so.
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND ((classid::int8 << 32) | objid::int8) = hashtextextended(%s::uuid::text, 9)",
+            [dead["id"][4:]],
+        )
+    await sweep_all(office.api.server.database)
+    first, second = await office.imports()
+    assert (first["id"], first["status"]) == (alive["id"], "IMPORTING")
+    assert (second["status"], second["failure"]["message"]) == ("FAILED", LOST)
+    living.feed(b"2026-03-01,1,a\n", more=False)
+    killed.feed(b"2026-03-01,1,a\n", more=False)
+    await asyncio.wait({living.task, killed.task})
+    assert [one["status"] for one in await office.imports()] == ["COMPLETED", "FAILED"]
+    assert killed.sent[0]["status"] == 503

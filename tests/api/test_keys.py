@@ -69,6 +69,15 @@ INPUTS: dict[str, dict[str, Any]] = {
     "updateTransaction": {"transactionId": f"txn_{UUID_HEX}", "idempotencyKey": "key"},
     "closePeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": "2026-01-01T00:00:00Z"},
     "reopenPeriod": {"ledgerId": f"ldgr_{UUID_HEX}", "through": None},
+    "createExternalAccount": {"accountId": f"acct_{UUID_HEX}", "name": "Giro", "kind": "BANK"},
+    "updateExternalAccount": {"externalAccountId": f"xacc_{UUID_HEX}"},
+    "importStatement": {"externalAccountId": f"xacc_{UUID_HEX}", "lines": []},
+    "saveImportProfile": {
+        "ledgerId": f"ldgr_{UUID_HEX}",
+        "name": "giro",
+        "definition": {"columns": {"bookedOn": "Date", "amount": "Amount"}},
+    },
+    "deleteImportProfile": {"ledgerId": f"ldgr_{UUID_HEX}", "name": "giro"},
     "postTemplate": {"ledgerId": f"ldgr_{UUID_HEX}", "code": "order", "idempotencyKey": "key"},
     "createReconciliation": {
         "externalAccountId": f"xacc_{UUID_HEX}",

@@ -21,6 +21,9 @@ In `life`:
     5  the reversal of a part of 1
     6  the reversal of 3
 
+There an external account, `giro`, tells of the cash in two statements that overlap: lines 1 to 4,
+and 2 to 5.
+
 In `credit`:
 
     1  posted, 100 of credit until 2100
@@ -42,12 +45,13 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID, uuid5
 
+from app.ledger import outside as outside_records
 from app.ledger.accounts import Mode, Scope
 from app.ledger.administration import CreateAccount, CreateLedger
 from app.ledger.balances import Direction
@@ -68,7 +72,7 @@ from app.ledger.commands import (
 )
 from app.ledger.periods import MovePeriod, PeriodEventKind
 from app.ledger.posting import Recorded
-from app.store import administration, identity, totals
+from app.store import administration, identity, outside, statements, totals
 from app.store.database import Connection, Database
 from app.store.posting import Answer
 from app.store.writer import Writer
@@ -226,11 +230,38 @@ async def write_books(url: str) -> Books:
                     book.settle("payout", "payout, settled"),
                 ]
             )
+        await _tell(database, books.life)
         await _close(database, books.other)
         with patch.object(totals, "CHUNK", 1):
             async with await database.connect() as connection:
                 await totals.roll_up(connection, first, books.other.accounts["cash"])
     return books
+
+
+async def _tell(database: Database, book: Book) -> None:
+    """What the bank says of `cash`: two statements that overlap."""
+    giro = uuid5(book.ledger_id, "giro")
+    days = [
+        outside_records.Line(date(2026, 3, day), amount, "EUR", description="a card")
+        for day, amount in ((1, 500), (2, -3), (2, -3), (3, 7), (4, 9))
+    ]
+    new = statements.NewImport(book.scope, NAMES, giro, "rows")
+    async with database.writing() as connection:
+        await outside.create_external_account(
+            connection,
+            outside_records.CreateExternalAccount(
+                book.scope,
+                giro,
+                book.accounts["cash"],
+                "Giro",
+                outside_records.ExternalAccountKind.BANK,
+            ),
+        )
+    for lines in (days[:4], days[1:]):
+        said = outside_records.Statement("EUR", opening_balance=0, closing_balance=501)
+        async with database.writing() as connection:
+            digest = outside_records.digest_of_rows(said, lines)
+            await statements.import_rows(connection, new, said, lines, digest)
 
 
 async def _close(database: Database, book: Book) -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import psycopg
 import pytest
@@ -113,6 +113,7 @@ def with_ids(statements: str, books: Books) -> str:
         "foreign": books.foreign.ledger_id,
         "other_bank": books.other.accounts["bank"],
         "other_cash": books.other.accounts["cash"],
+        "giro": uuid5(books.life.ledger_id, "giro"),
         **books.main.accounts,
     }
     return re.sub(r":'(\w+)'", lambda match: f"'{ids[match[1]]}'", statements)
@@ -128,6 +129,7 @@ def told(violation: Violation, books: Books) -> str:
         book: Book = getattr(books, name)
         names[str(book.ledger_id)] = name
         names |= {str(account_id): account for account, account_id in book.accounts.items()}
+    names[str(uuid5(books.life.ledger_id, "giro"))] = "giro"
     text = f"{violation.name} {violation.organization_id}/{violation.ledger_id} {violation.subject}"
     return UUIDS.sub(lambda match: names.get(match[0], "…"), text)
 
@@ -159,7 +161,8 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     change = f"""'{{"organization_id": "{twin}"}}'"""
     tables = ("organizations", "api_keys", "ledgers", "period_events", "currencies", "accounts")
     more = ("transactions", "transaction_events", "entries", "account_totals", "credit_lots")
-    for table in (*tables, *more, "lot_movements"):
+    outside = ("external_accounts", "statement_imports", "external_statements", "statement_lines")
+    for table in (*tables, *more, "lot_movements", *outside, "statement_line_repeats"):
         run(
             url,
             f"INSERT INTO {table} SELECT (jsonb_populate_record(t, {change})).* FROM {table} t"

@@ -1,14 +1,14 @@
 """CSV as an import profile declares it: nothing of a file's form is guessed.
 
-Records are cut by the csv module, strictly. It pulls lines, which come piece by piece: when it runs
-out of them within a record, it is given that record again from its beginning with the next piece. A
-record is bounded, so that is no more than a second reading of a few lines.
+The csv module cuts records, strictly. It pulls lines, which come piece by piece: when it has no
+more within a record, it is given that record again from its start, once as many lines again have
+come. So nothing is read more than about twice, however small the pieces are.
 """
 
 import csv
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
@@ -40,7 +40,6 @@ ENCODINGS = {
 MAX_COLUMNS = 500
 MAX_ROWS_OUTSIDE = 1000
 MAX_PATTERN = 40
-LINES_AT_ONCE = 1000
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _TOKENS = {
     "YYYY": r"(?P<year>[0-9]{4})",
@@ -124,6 +123,8 @@ class CsvReader:
         self._text = TextLines(ENCODINGS[told["encoding"]], told["delimiter"])
         self._lines: deque[str] = deque()
         self._taken: list[str] = []
+        self._characters = 0
+        self._wanted = 1
         self._number = 0  # of the last line of the last record
         self._records = csv.reader(
             iter(self._pull, None),
@@ -140,13 +141,12 @@ class CsvReader:
         self._last: tuple[int, int] | None = None
 
     def feed(self, data: bytes) -> Lines:
-        for line in self._text.feed(data):
-            yield from self._take(line)
-        yield from self._read()
+        self._take(self._text.feed(data))
+        if len(self._lines) >= self._wanted:
+            yield from self._read()
 
     def end(self) -> Lines:
-        for line in self._text.feed(b"", final=True):
-            yield from self._take(line)
+        self._take(self._text.feed(b"", final=True))
         yield from self._read()
         if self._lines:
             malformed("A quoted cell does not end.", self._number + 1, self._wrong_cell())
@@ -165,21 +165,21 @@ class CsvReader:
 
     # ---- records ---------------------------------------------------------------------------------
 
-    def _take(self, line: str) -> Lines:
-        if self._to_skip:
-            self._to_skip -= 1
-            self._number += 1
-            return
-        self._lines.append(line + "\n")
-        if len(self._lines) >= LINES_AT_ONCE:
-            yield from self._read()
+    def _take(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            if self._to_skip:
+                self._to_skip -= 1
+                self._number += 1
+            else:
+                self._lines.append(line + "\n")
 
     def _pull(self) -> str:
         if not self._lines:
             raise _NeedsMore
         line = self._lines.popleft()
         self._taken.append(line)
-        if len(self._taken) > 1 and sum(map(len, self._taken)) > MAX_LINE_CHARACTERS:
+        self._characters += len(line)
+        if len(self._taken) > 1 and self._characters > MAX_LINE_CHARACTERS:
             malformed(
                 f"A row has up to {MAX_LINE_CHARACTERS} characters; does a quoted cell not end?",
                 self._number + 1,
@@ -188,11 +188,14 @@ class CsvReader:
         return line
 
     def _read(self) -> Lines:
+        self._wanted = 1
         while self._lines:
+            self._characters = 0
             try:
                 record = next(self._records)
             except _NeedsMore:
                 self._lines.extendleft(reversed(self._taken))
+                self._wanted = 2 * len(self._taken)
                 self._taken.clear()
                 return
             except csv.Error:

@@ -178,6 +178,8 @@ class TextLines:
         except UnicodeDecodeError as fault:
             self._decoder.reset()
             text, wrong = fault.object[: fault.start].decode(self.encoding, "ignore"), True
+        except UnicodeError:  # UTF-16 that does not begin with its byte order mark
+            text, wrong = "", True
         text = self._rest + text
         held = ""
         if text.endswith("\r") and not final:  # its line feed may be in the next piece

@@ -107,11 +107,11 @@ class SwiftReader:
             return
         elif _ENVELOPE.fullmatch(line):
             yield from self._end_field()
-        elif self._tag is not None:
+        elif self._tag is not None and not line.startswith(":"):
             self._field.append(line)
             if len(self._field) > MAX_FIELD_LINES:
                 malformed(f"A field has up to {MAX_FIELD_LINES} lines.", number, 1)
-        elif self.statements or number > MAX_LINES_BEFORE:
+        elif self.statements or number > MAX_LINES_BEFORE or line.startswith(":"):
             malformed("This is no field of MT940, such as :61:.", number, 1)
 
     def _end_field(self) -> Lines:

@@ -18,6 +18,9 @@ from xml.parsers import expat
 
 from app.api.formats.reading import malformed, refuse_archive
 
+LEAVES = {"MEMO", "NAME", "CHECKNUM", "REFNUM", "EXTDNAME", "PAYEEID", "SIC"}
+"""Elements of OFX that banks leave empty, and without an end, though they should leave them out."""
+
 MAX_DEPTH = 64
 MAX_TEXT_CHARACTERS = 65_536
 MAX_ELEMENTS = 50_000
@@ -30,11 +33,15 @@ Place = tuple[int, int]
 
 @dataclass(slots=True)
 class Element:
-    """An element by its local name, with its text and where it begins."""
+    """An element by its local name, with its text and where it begins.
+
+    `is_parent`: it has or had elements in it, though they may have been taken out.
+    """
 
     name: str
     place: Place
     text: str = ""
+    is_parent: bool = False
     children: list["Element"] = field(default_factory=list)
 
     def find(self, *path: str) -> "Element | None":
@@ -98,12 +105,14 @@ class Tree:
         self.seen_root = True
         element = Element(name, place)
         element.children += [Element(f"@{key}", place, value) for key, value in attributes.items()]
+        if self.open:
+            self.open[-1].is_parent = True
         self._begin(element, self._names)
         self.open.append(element)
         self._names.append(name)
 
     def text(self, text: str, place: Place) -> None:
-        if not self.open:
+        if not self.open or self.open[-1].is_parent:  # between elements it is layout
             return
         element = self.open[-1]
         element.text += text
@@ -228,7 +237,7 @@ class SgmlSource:
             return
         self._leaf = None
         self._tree.start(name, place)
-        if text.strip():
+        if text.strip() or name in LEAVES:
             self._tree.text(unescape(text), place)
             self._tree.end()
             self._leaf = name
@@ -240,7 +249,7 @@ class SgmlSource:
         if not any(element.name == name for element in self._tree.open):
             malformed(f"</{name}> ends what did not begin.", *place)
         while self._tree.open[-1].name != name:  # an empty element is not ended
-            if self._tree.open[-1].children:
+            if self._tree.open[-1].is_parent:
                 open_name = self._tree.open[-1].name
                 malformed(f"</{name}> comes before </{open_name}>.", *place)
             self._tree.end()
