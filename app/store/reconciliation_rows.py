@@ -28,7 +28,6 @@ from app.store.rows import (
 from app.store.tables import (
     api_keys,
     entries,
-    external_accounts,
     reconciliation_discrepancies,
     reconciliation_events,
     reconciliation_match_entries,
@@ -210,6 +209,7 @@ closed_matches_by_entry = Lookup(
     reconciliation_matches,
     (reconciliation_match_entries.c.account_id, reconciliation_match_entries.c.sequence),
 )
+# By the match itself, which has few of them: an account has many, and the planner cannot tell.
 lines_by_match = Lookup(
     StatementLineRow,
     statement_lines_by_id.select.join(
@@ -220,9 +220,9 @@ lines_by_match = Lookup(
             == statement_lines.c.external_account_id,
             reconciliation_match_lines.c.number == statement_lines.c.number,
         ),
-    ),
-    external_accounts,
-    (reconciliation_match_lines.c.match_id,),
+    ).join(reconciliation_matches, _of_match(reconciliation_match_lines)),
+    reconciliation_matches,
+    (reconciliation_matches.c.match_id,),
     (statement_lines.c.number,),
 )
 entries_by_match = Lookup(
@@ -234,9 +234,9 @@ entries_by_match = Lookup(
             reconciliation_match_entries.c.account_id == entries.c.account_id,
             reconciliation_match_entries.c.sequence == entries.c.sequence,
         ),
-    ),
-    entries,
-    (reconciliation_match_entries.c.match_id,),
+    ).join(reconciliation_matches, _of_match(reconciliation_match_entries)),
+    reconciliation_matches,
+    (reconciliation_matches.c.match_id,),
     (entries.c.sequence,),
 )
 discrepancies_by_id = Lookup(

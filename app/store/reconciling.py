@@ -842,6 +842,7 @@ async def run_one(
     for _ in range(ATTEMPTS):
         try:
             async with connection.transaction():
+                await connection.execute(_FOR_MANY_ROWS)
                 subject = await _lock_open(connection, author.scope, reconciliation_id)
                 found = await Work(connection, subject).run()
                 details = {"run": str(run_id), **asdict(found)}
@@ -1195,6 +1196,7 @@ _ENTRIES_OF_TRANSACTION = """
 """
 
 _TAKE_LOCK = f"SELECT pg_try_advisory_lock({LOCK})"
+_FOR_MANY_ROWS = "SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)"
 _UNFINISHED = """
     SELECT n.organization_id, n.run_id, n.reconciliation_id, n.api_key_id, l.mode
     FROM reconciliation_runs n
