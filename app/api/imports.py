@@ -196,8 +196,11 @@ class _Upload:
                 self.endpoint.under_way -= 1
 
     async def _admit(self) -> Principal:
-        async with asyncio.timeout(self.endpoint.step_seconds):
-            principal = await self.endpoint.authenticate(self.headers)
+        try:
+            async with asyncio.timeout(self.endpoint.step_seconds):
+                principal = await self.endpoint.authenticate(self.headers)
+        except TimeoutError:
+            raise _refused(Code.EXECUTION_TIMEOUT, "The request took too long.") from None
         require(principal, Permission.WRITE)
         return principal
 

@@ -6,7 +6,7 @@ a number that fell is a reason to write a smaller one here.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -518,6 +518,29 @@ FILL = """
     SELECT e.organization_id, e.account_id, e.sequence, 1, s.settlement_id
         FROM entries e JOIN settlements s USING (organization_id, account_id)
         WHERE s.number = 1 AND e.line = 1;
+    INSERT INTO import_profiles SELECT organization_id, ledger_id, 'N' || n, '{}', now(), now()
+        FROM ledgers, generate_series(1, 100) n WHERE last_sequence = 0;
+    INSERT INTO external_accounts SELECT organization_id, gen_random_uuid(), ledger_id, account_id,
+        'N' || n, 'bank', NULL, false, '{}', now(), 0, 0
+    FROM accounts, generate_series(1, 60) n WHERE external_id IN ('x1', 'x2');
+    INSERT INTO statement_imports (organization_id, import_id, ledger_id, external_account_id,
+        api_key_id, format, content_hash, status, bytes_read, lines_read, lines_new, lines_known,
+        lines_skipped, created_at, finished_at)
+    SELECT organization_id, gen_random_uuid(), ledger_id, external_account_id, account_id, 'rows',
+        sha256(n::text::bytea), 'completed', 0, 20, 10, 10, 0, now(), now()
+    FROM external_accounts, generate_series(1, 60) n WHERE name IN ('N1', 'N2');
+    INSERT INTO external_statements SELECT organization_id, gen_random_uuid(), ledger_id,
+        external_account_id, import_id, row_number() OVER (PARTITION BY external_account_id), NULL,
+        'USD', NULL, NULL, NULL, NULL, 20, 20, 10, now()
+    FROM statement_imports;
+    INSERT INTO statement_lines SELECT organization_id, external_account_id,
+        (number - 1) * 10 + place, external_statement_id, place, NULL,
+        date '2026-01-01' + number::int, NULL, 1, 'USD', NULL, NULL, NULL, NULL, NULL,
+        sha256((number * 100 + place)::text::bytea), 1
+    FROM external_statements, generate_series(1, 10) place;
+    INSERT INTO statement_line_repeats SELECT organization_id, external_statement_id, 10 + place,
+        external_account_id, place
+    FROM external_statements, generate_series(1, 10) place;
 """
 KEYS = {
     "ledgers_by_id": "SELECT ledger_id FROM ledgers",
@@ -546,6 +569,12 @@ KEYS = {
     "schedules_by_id": "SELECT schedule_id FROM statement_schedules",
     "settlements_by_id": "SELECT settlement_id FROM settlements",
     "settlements_by_entry": "SELECT account_id, sequence FROM settlement_entries",
+    "external_accounts_by_id": "SELECT external_account_id FROM external_accounts",
+    "import_profiles_by_name": "SELECT ledger_id, name FROM import_profiles",
+    "imports_by_id": "SELECT import_id FROM statement_imports",
+    "external_statements_by_id": "SELECT external_statement_id FROM external_statements",
+    "external_statements_by_import": "SELECT import_id FROM external_statements",
+    "statement_lines_by_id": "SELECT external_account_id, number FROM statement_lines",
 }
 PARENTS = {
     "ledgers_of_organization": "organization_id",
@@ -566,16 +595,30 @@ PARENTS = {
     "schedules_of_ledger": "ledger_id",
     "settlements_of_account": "account_id",
     "entries_of_settlement": "settlement_id",
+    "external_accounts_of_ledger": "ledger_id",
+    "external_accounts_of_account": "account_id",
+    "import_profiles_of_ledger": "ledger_id",
+    "imports_of_external_account": "external_account_id",
+    "statements_of_external_account": "external_account_id",
+    "statements_of_import": "import_id",
+    "lines_of_external_account": "external_account_id",
+    "lines_of_statement": "external_statement_id",
 }
 _HELD = """
     SELECT e.account_id FROM entries e JOIN accounts a USING (account_id)
     WHERE e.organization_id = %(organization)s AND e.effect = 'hold' AND e.direction
 """
+_TOLD = "SELECT DISTINCT account_id FROM external_accounts"
 PARENTS_SOUGHT = {  # one whose holds are to be found, and one all of whose holds come in
     "outgoing_holds_of_account": f"({_HELD} <> a.normal_balance LIMIT 1) UNION ALL"
     f" ({_HELD} = a.normal_balance LIMIT 1)",
+    "external_accounts_of_account": f"{_TOLD} WHERE organization_id = %(organization)s LIMIT 2",
 }
 MIDDLE: Mapping[str, Any] = {
+    "external_account_id": UUID(int=2**127),
+    "import_id": UUID(int=2**127),
+    "booked_on": date(2026, 2, 1),
+    "position": 9,
     "ledger_id": UUID(int=2**127),
     "account_id": UUID(int=2**127),
     "name": "N3",
@@ -648,7 +691,8 @@ def test_reading_touches_little_more_than_it_gives(filled: psycopg.Connection[An
     # A row, what it is joined with, its ledger; and the accounts of an organization, which are few
     # enough here to be read whole, where those of its entries are wanted. Whether a hold takes from
     # its account is seen when it is looked at: the ten that come in are looked at for nothing.
-    aside = {"entries": 1200, "outgoing_holds": 6 * 10}
+    # External accounts are few as well, and each line and statement is joined with its own.
+    aside = {"entries": 1200, "outgoing_holds": 6 * 10, "statement": 1200, "external_accounts": 300}
     excessive = {
         place: (given, looked_at)
         for place, (given, looked_at) in touched.items()
@@ -688,6 +732,9 @@ def _touched_by_pages(
             "lot_id": "credit_lots",
             "statement_id": "account_statements",
             "settlement_id": "settlements",
+            "external_account_id": "statement_imports",
+            "import_id": "statement_imports",
+            "external_statement_id": "external_statements",
         }.get(parent, "organizations")
         parents = connection.execute(
             PARENTS_SOUGHT.get(name)
