@@ -13,14 +13,14 @@ from tests.api_client import Api
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 STEP = re.compile(r"```graphql\n(.*?)```\n\n```json\n(.*?)```", re.DOTALL)
-ID = re.compile(r"\b(?:ldgr|acct|txn|ent)_[0-9a-f]{32}(?:_\d+)?")
+ID = re.compile(r"\b(?:ldgr|acct|txn|ent|stmt)_[0-9a-f]{32}(?:_\d+)?")
 
 
 async def test_tour(api: Api) -> None:
     """Every step of the tour answers what the README prints, but for the ids."""
     mine: dict[str, str] = {}
     steps = STEP.findall(README)
-    assert len(steps) == 17
+    assert len(steps) == 22
     for request, printed in steps:
         response = await api.send(ID.sub(lambda match: mine[match[0]], request))
         expected = json.loads(printed)
