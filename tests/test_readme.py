@@ -14,7 +14,7 @@ from tests.api_client import Api
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 STEP = re.compile(r"```graphql\n(.*?)```\n\n```json\n(.*?)```", re.DOTALL)
-ID = re.compile(r"\b(?:ldgr|acct|txn|ent|xacc|xstm|rcn|mtch|disc)_[0-9a-f]{32}(?:_\d+)?")
+ID = re.compile(r"\b(?:ldgr|acct|txn|ent|xacc|xstm|stmt|rcn|mtch|disc)_[0-9a-f]{32}(?:_\d+)?")
 WAITING = '"summary":null'
 """In the answer of a reconciliation that was not run yet."""
 
@@ -26,7 +26,7 @@ async def test_tour(api: Api) -> None:
     """
     mine: dict[str, str] = {}
     steps = STEP.findall(README)
-    assert len(steps) == 29
+    assert len(steps) == 34
     for request, printed in steps:
         sent = ID.sub(lambda match: mine[match[0]], request)
         response = await api.send(sent)

@@ -1,7 +1,7 @@
 """Counts of requests for operators, as Prometheus reads them.
 
-Labels are few and fixed, and none names a tenant: the operation's type ("bulk" for a
-load, "import" for a statement file, or "none"), what answered
+Labels are few and fixed, and none names a tenant: the operation's type ("bulk" for a load,
+"import" for a statement file, "download" for one of ours, or "none"), what answered
 it (the road, see `http.Exchange`, or "none" where nothing was executed), and the HTTP status.
 """
 

@@ -508,7 +508,7 @@ FILL = """
     INSERT INTO statement_schedules (organization_id, schedule_id, ledger_id, time_zone,
         starting_from, next_month, due_at, created_at)
     SELECT organization_id, gen_random_uuid(), ledger_id, 'UTC', '2026-01-01', '2026-01-01', now(),
-        now() FROM ledgers, generate_series(1, 50);
+        now() FROM ledgers, generate_series(1, 1500);
     INSERT INTO settlements (organization_id, settlement_id, ledger_id, account_id, number,
         transaction_sequence, up_to, amount, entry_count, first_sequence, open_from)
     SELECT organization_id, gen_random_uuid(), ledger_id, account_id, sequence,
