@@ -174,6 +174,7 @@ SAMPLES: dict[str, Any] = {
     "account_id": uuid4(),
     "transaction_id": uuid4(),
     "pending_transactions": 3,
+    "open_lots": 2,
     "currency": "USD",
     "exponent": 2,
     "debits": 10,
