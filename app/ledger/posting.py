@@ -87,6 +87,7 @@ from app.ledger.refusals import (
     VersionConflict,
 )
 from app.ledger.stored_value import Kept, keep
+from app.ledger.times import written
 from app.ledger.transactions import (
     Entry,
     Event,
@@ -609,7 +610,7 @@ def _refuse_expired(transaction: Transaction, now: datetime) -> None:
     ended_at = transaction.posted_at or transaction.voided_at or now
     if transaction.expires_at is not None and ended_at >= transaction.expires_at:
         raise HoldExpired(
-            message=f"The hold expired at {transaction.expires_at.isoformat()}.",
+            message=f"The hold expired at {written(transaction.expires_at)}.",
             transaction_id=transaction.transaction_id,
             expires_at=transaction.expires_at,
         )

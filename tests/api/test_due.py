@@ -168,7 +168,7 @@ async def test_expired_though_nobody_has_looked(idle: Market) -> None:
         assert await idle.settle(hold, "settle", **more) == {
             "__typename": "HoldExpired",
             "code": "HOLD_EXPIRED",
-            "message": "The hold expired at 2026-01-01T00:00:00+00:00.",
+            "message": "The hold expired at 2026-01-01T00:00:00.000000Z.",
             "path": ["input", "transactionId"],
             "retryable": False,
             "expiresAt": "2026-01-01T00:00:00.000000Z",
