@@ -21,6 +21,7 @@ from app.api.refusals import (
     InsufficientFunds,
     LedgerArchived,
     LedgerNotFound,
+    LotsRemain,
     ValidationFailed,
     answering,
     required_id,
@@ -30,7 +31,7 @@ from app.ledger import balances as domain
 from app.ledger import refusals
 from app.ledger.accounts import Account as LockedAccount
 from app.ledger.accounts import AccountStatus, Scope
-from app.ledger.administration import MAX_ACCOUNTS, Change, CreateAccount, closed, frozen, unfrozen
+from app.ledger.administration import MAX_ACCOUNTS, Change, CreateAccount, frozen, unfrozen
 from app.store import administration
 from app.store.identity import Permission
 
@@ -175,7 +176,12 @@ UnfreezeAccountResult = Annotated[
     strawberry.union("UnfreezeAccountResult", description="What became of unfreezeAccount."),
 ]
 CloseAccountResult = Annotated[
-    CloseAccountSuccess | ValidationFailed | AccountNotFound | LedgerArchived | AccountNotEmpty,
+    CloseAccountSuccess
+    | ValidationFailed
+    | AccountNotFound
+    | LedgerArchived
+    | AccountNotEmpty
+    | LotsRemain,
     strawberry.union("CloseAccountResult", description="What became of closeAccount."),
 ]
 
@@ -272,8 +278,9 @@ class AccountMutations:
 
     @strawberry.mutation(
         description=(
-            "Close an account for good; its posted balance must net to zero and nothing be pending."
-            " Closing twice changes nothing. Needs the scope admin."
+            "Close an account for good; its posted balance must net to zero, nothing be pending,"
+            " and no open credit lot expire to it. Closing twice changes nothing. Needs the scope"
+            " admin."
         )
     )
     @answering(Permission.ADMIN)
@@ -282,7 +289,10 @@ class AccountMutations:
         info: Info,
         input: Annotated[CloseAccountInput, strawberry.argument(description="The account.")],
     ) -> CloseAccountResult:
-        return CloseAccountSuccess(account=await _change_status(info, input.account_id, closed))
+        uuid = required_id(ACCOUNT, input.account_id, "accountId")
+        async with info.context.database.writing() as connection:
+            row = await administration.close_account(connection, info.context.scope, uuid)
+        return CloseAccountSuccess(account=Account.of(row))
 
 
 def _command(scope: Scope, account: CreateAccountInput, *place: str) -> CreateAccount:

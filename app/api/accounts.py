@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import strawberry
 
@@ -30,6 +29,7 @@ from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.api.velocity_limits import VelocityLimit
 from app.ledger import balances as domain
 from app.ledger.statements import net
+from app.ledger.times import zone_named
 from app.store import rows
 from app.store.history import PastBalances
 from app.store.reading import Condition
@@ -361,7 +361,7 @@ class Account(Node):
                 BalancePoint(
                     starts_at=DateTime(start),
                     ends_at=DateTime(end),
-                    balances=self._balances(point, end),
+                    balances=self._balances(point, end - timedelta(microseconds=1)),
                 )
                 for start, end, point in zip(edges, ends, past or repeat(_NOTHING), strict=False)
             ]
@@ -392,8 +392,8 @@ def _edges(start: datetime, end: datetime, interval: Interval, time_zone: str) -
     if end < start:
         raise CodedError(Code.BAD_USER_INPUT, "balanceHistory: `to` comes before `from`.")
     try:
-        zone = ZoneInfo(time_zone)
-    except (KeyError, ValueError, OSError):
+        zone = zone_named(time_zone)
+    except ValueError:
         raise CodedError(
             Code.BAD_USER_INPUT, "balanceHistory: there is no such time zone."
         ) from None

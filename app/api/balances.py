@@ -82,7 +82,10 @@ class BalancePoint:
     starts_at: DateTime = strawberry.field(description="Where the step begins.")
     ends_at: DateTime = strawberry.field(description="Where it ends; itself not in the step.")
     balances: Balances = strawberry.field(
-        description="The balances from all entries effective before the end."
+        description=(
+            "The balances from all entries effective before the end: `asOf` is the microsecond"
+            " before it."
+        )
     )
 
 

@@ -372,6 +372,10 @@ class ErrorCode(Enum):
     ACCOUNT_NOT_EMPTY = value(
         "ACCOUNT_NOT_EMPTY", description="The account has a posted or a pending balance."
     )
+    LOTS_REMAIN = value(
+        "LOTS_REMAIN",
+        description="Open credit lots would have no ledger or breakage account to expire in.",
+    )
     VERSION_CONFLICT = value(
         "VERSION_CONFLICT", description="An account has had other entries than the client last saw."
     )

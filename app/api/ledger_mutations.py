@@ -12,6 +12,7 @@ from app.api.ledgers import Ledger
 from app.api.refusals import (
     LedgerArchived,
     LedgerNotFound,
+    LotsRemain,
     PendingTransactionsRemain,
     ValidationFailed,
     answering,
@@ -110,7 +111,11 @@ UpdateLedgerResult = Annotated[
     strawberry.union("UpdateLedgerResult", description="What became of updateLedger."),
 ]
 ArchiveLedgerResult = Annotated[
-    ArchiveLedgerSuccess | ValidationFailed | LedgerNotFound | PendingTransactionsRemain,
+    ArchiveLedgerSuccess
+    | ValidationFailed
+    | LedgerNotFound
+    | PendingTransactionsRemain
+    | LotsRemain,
     strawberry.union("ArchiveLedgerResult", description="What became of archiveLedger."),
 ]
 

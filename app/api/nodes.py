@@ -80,5 +80,7 @@ class ScheduledRefusal:
     refused_at: DateTime = strawberry.field(description="When it was last tried.")
     attempts: int = strawberry.field(description="How often it was tried in vain.")
     next_attempt_at: DateTime | None = strawberry.field(
-        description="When it is tried again; null when nothing is due of it any more."
+        description=(
+            "When it is tried again; null if it is not, as where the hold expires before it would."
+        )
     )

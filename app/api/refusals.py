@@ -250,6 +250,13 @@ class AccountNotEmpty(UserError):
         return find_account(info.context, self.account_id)
 
 
+@strawberry.type(
+    description="The ledger has open credit lots, or some expire to the account that is to close."
+)
+class LotsRemain(UserError):
+    open_lots: int = strawberry.field(description="How many there are.")
+
+
 @strawberry.type(description="The account has had other entries than the client last saw.")
 class VersionConflict(UserError):
     expected_version: Sequence = strawberry.field(description="The version in the input.")

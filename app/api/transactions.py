@@ -136,7 +136,9 @@ class Transaction(Node):
             message=row.refusal_message,
             refused_at=DateTime(row.refused_at),
             attempts=row.due_attempts or 0,
-            next_attempt_at=None if row.due_at is None else DateTime(row.due_at),
+            next_attempt_at=(
+                None if row.due_at in (None, row.expires_at) else DateTime(row.due_at)
+            ),
         )
 
     @strawberry.field(

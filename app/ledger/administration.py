@@ -25,6 +25,7 @@ from app.ledger.refusals import (
     AccountNotOpen,
     CeilingExceeded,
     InsufficientFunds,
+    LotsRemain,
     ValidationFailed,
 )
 from app.ledger.values import immutable
@@ -198,8 +199,11 @@ def unfrozen(account: Account) -> AccountStatus:
     return AccountStatus.OPEN
 
 
-def closed(account: Account) -> AccountStatus:
-    """The status after closing, which needs posted to net to zero and nothing pending."""
+def closed(account: Account, expiring: int) -> AccountStatus:
+    """The status after closing, which needs posted to net to zero and nothing pending.
+
+    `expiring` is how many open lots have it as their breakage account; there must be none.
+    """
     totals: Balances = account.balances
     if (
         totals.pending_debits
@@ -207,6 +211,8 @@ def closed(account: Account) -> AccountStatus:
         or (totals.posted_debits != totals.posted_credits)
     ):
         raise AccountNotEmpty(account_id=account.account_id)
+    if expiring:
+        raise LotsRemain(path=("input", "accountId"), open_lots=expiring)
     return AccountStatus.CLOSED
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from app.ledger.accounts import Ledger, Scope
 from app.ledger.commands import MAX_DESCRIPTION_LENGTH, check_text
 from app.ledger.refusals import PeriodClosed, ValidationFailed
+from app.ledger.times import written
 from app.ledger.values import immutable
 
 
@@ -63,7 +64,7 @@ def refuse_closed(ledger: Ledger, effective_at: datetime) -> None:
     closed_through = ledger.closed_through
     if closed_through is not None and is_closed(ledger, effective_at):
         raise PeriodClosed(
-            message=f"The ledger is closed through {closed_through.isoformat()}; nothing takes"
+            message=f"The ledger is closed through {written(closed_through)}; nothing takes"
             " effect by then any more.",
             closed_through=closed_through,
         )

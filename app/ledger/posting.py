@@ -31,6 +31,10 @@ it then stands; so it happens once however often it is tried. It is effective wh
 when the server came round to it, unless that period has been closed meanwhile. What a rule refuses
 then is put off, for longer each time, and is effective when it goes through. So with credit lots
 (`ExpireLot`; their rules are in `lots.py`).
+
+A hold that is to post and, later, to expire is tried to post first even if both times have passed:
+which of them happens is decided by the times and the rules, not by when the server comes. It has
+that one try; a hold that was refused before its expiry expires.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,6 +87,7 @@ from app.ledger.refusals import (
     VersionConflict,
 )
 from app.ledger.stored_value import Kept, keep
+from app.ledger.times import written
 from app.ledger.transactions import (
     Entry,
     Event,
@@ -441,17 +446,10 @@ def _run_due(book: Book, command: RunDue, now: datetime) -> Decision:
     transaction, moment = hold.transaction, max(now, found.ledger.last_recorded_at)
     if transaction.due_at is None or transaction.due_at > moment:
         return Replayed(command.transaction_id)
-    expires_at, posts_at = transaction.expires_at, transaction.posts_at
     try:
         if found.ledger.archived:
             raise LedgerArchived
-        if expires_at is not None and expires_at <= moment:
-            event = found.event(EventKind.EXPIRED, now)
-            return _change_hold(found, event, {}, remaining(hold.lines), expires_at)
-        settled = remaining(hold.lines)
-        for account_id, _ in settled:
-            _refuse_not_open(found.accounts[account_id], "transactionId")
-        return _change_hold(found, found.event(EventKind.MATURED, now), settled, {}, posts_at)
+        return _end_by_itself(found, moment)
     except Refusal as refusal:
         return Postponed(_put_off(transaction, refusal, moment))
 
@@ -606,13 +604,13 @@ def _refuse_beside(lines: Sequence[SettleLine], accounts: Mapping[UUID, Account]
 def _refuse_expired(transaction: Transaction, now: datetime) -> None:
     """From its time on a hold is not settled, whether it was released by then or not.
 
-    So one that ended at that time or later ended unsettled, and the answer does not depend on when
-    the server came round to it.
+    So the answer does not depend on when the server came round to it, nor on whether it then posted
+    what had been due to post before.
     """
     ended_at = transaction.posted_at or transaction.voided_at or now
     if transaction.expires_at is not None and ended_at >= transaction.expires_at:
         raise HoldExpired(
-            message=f"The hold expired at {transaction.expires_at.isoformat()}.",
+            message=f"The hold expired at {written(transaction.expires_at)}.",
             transaction_id=transaction.transaction_id,
             expires_at=transaction.expires_at,
         )
@@ -685,6 +683,34 @@ def _part(
                 requested=asked[side],
             )
     return asked
+
+
+def _end_by_itself(found: _Found, now: datetime) -> Recorded:
+    transaction = found.hold.transaction
+    if transaction.expires_at is None or transaction.expires_at > now:
+        return _mature(found, now)
+    if transaction.posts_at is None or transaction.refused is not None:
+        return _expire(found, now)
+    try:
+        return _mature(found, now)
+    except Refusal as refusal:
+        expired = _expire(found, now)
+        refused, _ = _again(None, refusal, now)
+        return replace(expired, transaction=replace(expired.transaction, refused=refused))
+
+
+def _mature(found: _Found, now: datetime) -> Recorded:
+    settled = remaining(found.hold.lines)
+    for account_id, _ in settled:
+        _refuse_not_open(found.accounts[account_id], "transactionId")
+    event = found.event(EventKind.MATURED, now)
+    return _change_hold(found, event, settled, {}, found.hold.transaction.posts_at)
+
+
+def _expire(found: _Found, now: datetime) -> Recorded:
+    event = found.event(EventKind.EXPIRED, now)
+    released = remaining(found.hold.lines)
+    return _change_hold(found, event, {}, released, found.hold.transaction.expires_at)
 
 
 def _change_hold(

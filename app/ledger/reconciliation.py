@@ -31,12 +31,12 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any, Self
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from app.ledger.accounts import Scope
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.commands import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, check_text
 from app.ledger.refusals import ValidationFailed
+from app.ledger.times import zone_named
 from app.ledger.values import immutable
 
 MAX_RULES = 20
@@ -352,8 +352,8 @@ class CreateReconciliation:
                 message=f"marginDays is from 0 to {MAX_MARGIN}.", path=("input", "marginDays")
             )
         try:
-            ZoneInfo(self.time_zone)
-        except (KeyError, ValueError, OSError):
+            zone_named(self.time_zone)
+        except ValueError:
             raise ValidationFailed(
                 message="There is no such time zone.", path=("input", "timeZone")
             ) from None

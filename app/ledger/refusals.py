@@ -383,6 +383,15 @@ class AccountNotEmpty(Refusal):
 
 
 @dataclass(eq=False, kw_only=True)
+class LotsRemain(Refusal):
+    """Credit that is still to expire needs its ledger and its breakage account."""
+
+    code = "LOTS_REMAIN"
+    message: str = "There are open credit lots that have to expire or be spent first."
+    open_lots: int
+
+
+@dataclass(eq=False, kw_only=True)
 class VersionConflict(Refusal):
     """The account has had other entries than the client last saw."""
 
@@ -505,6 +514,7 @@ PRECEDENCE: tuple[type[Refusal], ...] = (
     ExternalIdTaken,
     AccountNotOpen,
     AccountNotEmpty,
+    LotsRemain,
     VersionConflict,
     EntryTooLarge,
     InsufficientFunds,

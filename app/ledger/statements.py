@@ -30,7 +30,7 @@ number and the hash of the one before it, so each one also vouches for those bef
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -40,6 +40,7 @@ from app.ledger.amounts import decimal_text
 from app.ledger.balances import STEPS, Direction
 from app.ledger.commands import check_key
 from app.ledger.refusals import ValidationFailed
+from app.ledger.times import written
 from app.ledger.values import immutable
 
 FORMAT = "ledgers-statement-1"
@@ -237,8 +238,3 @@ class ContentHash:
 
     def value(self) -> bytes:
         return self._digest.digest()
-
-
-def written(moment: datetime) -> str:
-    """A time in UTC, to the microsecond."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

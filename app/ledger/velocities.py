@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from app.ledger.amounts import MAX_AMOUNT
 from app.ledger.refusals import ValidationFailed
+from app.ledger.times import zone_named
 from app.ledger.values import immutable
 
 MAX_SECONDS = 366 * 24 * 60 * 60
@@ -65,8 +66,8 @@ class Window:
             )
         if self.time_zone is not None:
             try:
-                ZoneInfo(self.time_zone)
-            except (KeyError, ValueError, OSError):
+                zone_named(self.time_zone)
+            except ValueError:
                 raise ValidationFailed(
                     message="There is no such time zone.", path=("input", "timeZone")
                 ) from None

@@ -33,6 +33,7 @@ from app.ledger.administration import (
     Change,
     CreateAccount,
     CreateLedger,
+    closed,
     refuse_ceiling_below,
     refuse_floor_above,
 )
@@ -43,6 +44,7 @@ from app.ledger.refusals import (
     ExternalIdTaken,
     LedgerArchived,
     LedgerNotFound,
+    LotsRemain,
     PendingTransactionsRemain,
     Refusal,
     ValidationFailed,
@@ -50,7 +52,15 @@ from app.ledger.refusals import (
 from app.store.database import Connection, sql, tenancy
 from app.store.reading import of_organization, visible
 from app.store.rows import AccountRow, LedgerRow
-from app.store.tables import Moment, accounts, currencies, ledgers, period_events, transactions
+from app.store.tables import (
+    Moment,
+    accounts,
+    credit_lots,
+    currencies,
+    ledgers,
+    period_events,
+    transactions,
+)
 
 _ledger_columns = [ledgers.c[name] for name in LedgerRow._fields]
 _account_columns = [accounts.c[name] for name in AccountRow._fields]
@@ -92,7 +102,7 @@ async def change_ledger(connection: Connection, ledger_id: UUID, change: Change)
 async def archive_ledger(connection: Connection, scope: Scope, ledger_id: UUID) -> LedgerRow:
     """Take no more writes; archiving twice changes nothing.
 
-    Raises LedgerNotFound, PendingTransactionsRemain.
+    Raises LedgerNotFound, PendingTransactionsRemain, LotsRemain.
     """
     ledger = await lock_ledger(connection, scope, ledger_id)
     if ledger.archived_at is not None:
@@ -102,6 +112,10 @@ async def archive_ledger(connection: Connection, scope: Scope, ledger_id: UUID) 
     pending = (await cursor.fetchall())[0][0]
     if pending:
         raise PendingTransactionsRemain(pending_transactions=pending)
+    cursor = await connection.execute(_COUNT_OPEN_LOTS, parameters)
+    open_lots = (await cursor.fetchall())[0][0]
+    if open_lots:
+        raise LotsRemain(path=("input", "ledgerId"), open_lots=open_lots)
     cursor = await connection.execute(_ARCHIVE_LEDGER, parameters)
     return LedgerRow._make((await cursor.fetchall())[0])
 
@@ -208,9 +222,23 @@ async def change_status(
     account_id: UUID,
     decide: Callable[[Account], AccountStatus],
 ) -> AccountRow:
-    """Freeze, unfreeze or close an account, as `decide` says. Raises its refusals too."""
+    """Freeze or unfreeze an account, as `decide` says. Raises its refusals too."""
     _, account = await lock_account(connection, scope, account_id)
     return await update_account(connection, scope, account_id, {"status": decide(account).value})
+
+
+async def close_account(connection: Connection, scope: Scope, account_id: UUID) -> AccountRow:
+    """Close an account for good.
+
+    Raises AccountNotFound, LedgerArchived, AccountNotEmpty, LotsRemain.
+
+    A lot that is being opened to expire there waits for the ledger's lock, and finds it closed.
+    """
+    _, account = await lock_account(connection, scope, account_id)
+    parameters = {"id": account_id, **tenancy(scope)}
+    cursor = await connection.execute(_COUNT_EXPIRING_TO_ACCOUNT, parameters)
+    status = closed(account, (await cursor.fetchall())[0][0])
+    return await update_account(connection, scope, account_id, {"status": status.value})
 
 
 async def _lock_ledgers(
@@ -368,6 +396,15 @@ _COUNT_PENDING = sql(
         transactions.c.ledger_id == bindparam("id", type_=ledgers.c.ledger_id.type),
         transactions.c.status == literal_column("'pending'"),
     )
+)
+_open_lots = (
+    select(func.count())
+    .select_from(credit_lots)
+    .where(of_organization(credit_lots), credit_lots.c.remaining > _zero)
+)
+_COUNT_OPEN_LOTS = sql(_open_lots.where(credit_lots.c.ledger_id == bindparam("id", type_=Uuid)))
+_COUNT_EXPIRING_TO_ACCOUNT = sql(
+    _open_lots.where(credit_lots.c.breakage_account_id == bindparam("id", type_=Uuid))
 )
 _ARCHIVE_LEDGER = sql(
     update(ledgers)

@@ -518,8 +518,9 @@ TRANSACTION_LINES = Pass(
             CASE WHEN v.number IS NOT NULL THEN greatest(t.effective_at, CASE
                 WHEN e.event = 1 THEN t.effective_at
                 WHEN v.kind = 'matured' AND (t.refused_at >= t.posts_at) IS NOT TRUE THEN t.posts_at
-                WHEN v.kind = 'expired' AND (t.refused_at >= t.expires_at) IS NOT TRUE
-                    THEN t.expires_at
+                -- not what was put off; that it could not post is told by the expiry itself
+                WHEN v.kind = 'expired' AND (t.refused_at >= t.expires_at
+                    AND t.refused_at < v.recorded_at) IS NOT TRUE THEN t.expires_at
                 ELSE v.recorded_at
             END) END AS due_effective_at,
             -- what fell due in a period closed meanwhile
@@ -621,7 +622,7 @@ EVENTS = Pass(
     title="events",
     rows="""
         SELECT v.*, t.sequence IS NULL AS astray, t.created_at, t.expires_at, t.posts_at,
-            coalesce(e.entries, 0) AS entries, e.effects
+            t.refused_at, coalesce(e.entries, 0) AS entries, e.effects
         FROM (
             SELECT *, lag(number, 1, 0) OVER past AS before,
                 lag(recorded_at) OVER past AS recorded_before,
@@ -684,7 +685,8 @@ EVENTS = Pass(
         Check(
             5,
             "SETTLED_AFTER_EXPIRY",
-            "kind IN ('settled', 'matured') AND recorded_at >= expires_at",
+            "recorded_at >= expires_at"
+            " AND (kind = 'settled' OR kind = 'matured' AND refused_at IS NOT NULL)",
             "concat('it is ', kind, ' at ', recorded_at, ', the hold expired at ', expires_at)",
         ),
         Check(

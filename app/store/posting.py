@@ -616,7 +616,7 @@ class Shape:
 
     terms    reasons and times of new holds, or reversals
     changed  transactions of earlier batches that are settled, released or revised
-    revised  corrections of labels, or refusals of what was due
+    revised  corrections of labels, or refusals of what was due (an expiry may tell one)
     """
 
     terms: bool
@@ -683,7 +683,7 @@ def _write(book: Book, written: Sequence[Recorded | Postponed | Deferred]) -> li
         terms=any(t.reason or t.posts_at or t.expires_at or t.reverses_sequence for t in created),
         changed=bool(changed),
         revised=len(recorded) < len(kept)
-        or any(r.event.kind is EventKind.UPDATED for r in recorded),
+        or any(r.event.kind in (EventKind.UPDATED, EventKind.EXPIRED) for r in recorded),
     )
     parameters = arrays(TRANSACTION, map(_transaction_row, created))
     if shape.terms:

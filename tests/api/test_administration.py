@@ -35,7 +35,7 @@ UPDATE_LEDGER = _mutation("updateLedger", f"ledger {{ {LEDGER} }}")
 ARCHIVE = _mutation(
     "archiveLedger",
     f"ledger {{ {LEDGER} }}",
-    "... on PendingTransactionsRemain { pendingTransactions }",
+    "... on PendingTransactionsRemain { pendingTransactions } ... on LotsRemain { openLots }",
 )
 CREATE = _mutation(
     "createAccount", f"account {{ {ACCOUNT} }}", "... on ExternalIdTaken { externalId }"
@@ -52,7 +52,9 @@ _NOT_OPEN = "... on AccountNotOpen { accountStatus account { id status } }"
 FREEZE = _mutation("freezeAccount", f"account {{ {ACCOUNT} }}", _NOT_OPEN)
 UNFREEZE = _mutation("unfreezeAccount", f"account {{ {ACCOUNT} }}", _NOT_OPEN)
 CLOSE = _mutation(
-    "closeAccount", f"account {{ {ACCOUNT} }}", "... on AccountNotEmpty { account { id status } }"
+    "closeAccount",
+    f"account {{ {ACCOUNT} }}",
+    "... on AccountNotEmpty { account { id status } } ... on LotsRemain { openLots }",
 )
 EVERYTHING = f"""{{
   ledgers(first: 20) {{ nodes {{ {LEDGER}

@@ -133,11 +133,11 @@ async def test_posts_by_itself(market: Market) -> None:
 
 
 async def test_past_times_are_due_at_once(market: Market) -> None:
-    """A hold may be given times that have passed; of both, it has expired."""
+    """A hold may be given times that have passed; of both, it posts as the first of them says."""
     terms: list[tuple[Json, str]] = [
         ({"postsAt": PAST}, "POSTED"),
         ({"expiresAt": PAST}, "VOIDED"),
-        ({"postsAt": "2025-01-01T00:00:00Z", "expiresAt": PAST}, "VOIDED"),
+        ({"postsAt": "2025-01-01T00:00:00Z", "expiresAt": PAST}, "POSTED"),
     ]
     for number, (fields, status) in enumerate(terms):
         hold = await market.hold(f"hold {number}", "wallet", "shop", 10, **fields)
@@ -168,7 +168,7 @@ async def test_expired_though_nobody_has_looked(idle: Market) -> None:
         assert await idle.settle(hold, "settle", **more) == {
             "__typename": "HoldExpired",
             "code": "HOLD_EXPIRED",
-            "message": "The hold expired at 2026-01-01T00:00:00+00:00.",
+            "message": "The hold expired at 2026-01-01T00:00:00.000000Z.",
             "path": ["input", "transactionId"],
             "retryable": False,
             "expiresAt": "2026-01-01T00:00:00.000000Z",
@@ -231,6 +231,50 @@ async def test_refused_until_it_expires(market: Market, database_url: str) -> No
     assert (shown["status"], kinds(shown)[1]) == ("VOIDED", ("EXPIRED", None))
     assert shown["lastRefusal"]["attempts"] == 1
     assert {e["effectiveAt"] for e in shown["entries"][2:]} == {shown["expiresAt"]}
+    assert verify(database_url).violations == ()
+
+
+async def test_no_attempt_at_the_expiry(market: Market, database_url: str) -> None:
+    """Where a hold expires before it would be tried again, no attempt is announced."""
+    hold = await market.hold("hold", "wallet", "shop", 40, postsAt=soon(50), expiresAt=soon(55))
+    await market.set("shop", "freeze")
+    make_due(database_url)
+    shown = await market.until(hold, lambda shown: shown["lastRefusal"] is not None)
+    assert (shown["status"], shown["lastRefusal"]["nextAttemptAt"]) == ("PENDING", None)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+async def test_both_times_pass_unseen(idle: Market, database_url: str, frozen: bool) -> None:
+    """With both times over when a server comes, the hold posts as due, or expires as due."""
+    early = "2025-01-01T00:00:00Z"
+    hold = await idle.hold(
+        "hold", "wallet", "shop", 40, effectiveAt=early, postsAt=early, expiresAt=PAST
+    )
+    assert (await idle.settle(hold, "settle"))["code"] == "HOLD_EXPIRED"
+    if frozen:
+        await idle.set("shop", "freeze")
+    async with open_api(database_url, due_poll_seconds=0.02):
+        shown = await idle.until(hold, is_done)
+    status, kind, at = (
+        ("VOIDED", "EXPIRED", shown["expiresAt"])
+        if frozen
+        else ("POSTED", "MATURED", shown["postsAt"])
+    )
+    assert (shown["status"], kinds(shown)[1]) == (status, (kind, None))
+    assert {e["effectiveAt"] for e in shown["entries"][2:]} == {at}
+    refusal = shown["lastRefusal"]
+    assert refusal == (
+        {
+            "code": "ACCOUNT_NOT_OPEN",
+            "message": "The account is frozen.",
+            "refusedAt": shown["voidedAt"],
+            "attempts": 1,
+            "nextAttemptAt": None,
+        }
+        if frozen
+        else None
+    )
+    assert (await idle.settle(hold, "settle"))["code"] == "HOLD_EXPIRED"
     assert verify(database_url).violations == ()
 
 

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from app.store.verify import verify
 from tests.api.market import Market
+from tests.api.test_administration import ARCHIVE, CLOSE
 from tests.api.test_due import soon
 from tests.api.test_limits import limit, used
 from tests.api.test_worker import Workers
@@ -121,6 +122,48 @@ async def idle(database_url: str) -> AsyncIterator[Shop]:
     """On a server that leaves due work alone."""
     async with open_api(database_url, due_work=False) as api:
         yield await Shop.opened(api)
+
+
+async def test_what_an_open_lot_needs(idle: Shop) -> None:
+    """While a lot is open its breakage account stays, and so does its ledger."""
+    await idle.top_up("gift", 100, LATEST)
+    await idle.top_up("promotion", 100, LATER)
+    ledger, breakage = idle.ledger, idle["breakage"]
+    before = await idle.state()
+    for mutation, field, identity in (
+        (CLOSE, "accountId", breakage),
+        (ARCHIVE, "ledgerId", ledger),
+    ):
+        answer = await idle.api.answer(mutation, **{field: identity})
+        del answer["message"]
+        assert answer == {
+            "__typename": "LotsRemain",
+            "code": "LOTS_REMAIN",
+            "path": ["input", field],
+            "retryable": False,
+            "openLots": 2,
+        }
+    assert await idle.state() == before
+    await idle.post("purchase", "wallet", "shop", 200)
+    assert (await idle.api.answer(CLOSE, accountId=breakage))["account"]["status"] == "CLOSED"
+    assert (await idle.api.answer(ARCHIVE, ledgerId=ledger))["ledger"]["archivedAt"] is not None
+
+
+async def test_lots_race_the_closing_of_their_breakage_account(idle: Shop) -> None:
+    """Whichever comes first, no lot is left that expires to a closed account."""
+    for number in range(8):
+        top_ups = [idle.top_up_input(f"{number}/{n}", 1, LATER) for n in range(4)]
+        close, *opened = await asyncio.gather(
+            idle.api.answer(CLOSE, accountId=idle["breakage"]),
+            *(idle.api.answer(REFUSED, **one) for one in top_ups),
+        )
+        open_lots = await idle.lots(state=["OPEN"])
+        successes = [one for one in opened if one["__typename"] == "PostTransactionSuccess"]
+        assert len(open_lots) == len(successes)
+        assert (close["__typename"] == "LotsRemain") == bool(open_lots)
+        if open_lots:
+            await idle.post(f"spent {number}", "wallet", "shop", len(open_lots))
+        await idle.account("breakage")
 
 
 async def test_all_is_shown(idle: Shop, database_url: str) -> None:

@@ -78,7 +78,7 @@ async def test_nothing_takes_effect_in_a_closed_period(market: Market) -> None:
             assert answer == {
                 "__typename": "PeriodClosed",
                 "code": "PERIOD_CLOSED",
-                "message": "The ledger is closed through 2025-12-31T23:59:59.999999+00:00;"
+                "message": "The ledger is closed through 2025-12-31T23:59:59.999999Z;"
                 " nothing takes effect by then any more.",
                 "path": ["input", "effectiveAt"],
                 "retryable": False,

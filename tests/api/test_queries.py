@@ -644,7 +644,12 @@ async def test_history_adds_up(api: Api) -> None:
     assert [(p["balances"]["posted"]["amount"], p["balances"]["version"]) for p in points] == [
         ("100001", "6"), ("100011", "6"), ("101111", "6"), ("111111", "6"),
     ]  # fmt: skip
-    assert [p["balances"]["asOf"] for p in points] == [p["endsAt"] for p in points]
+    query = """query ($id: ID!, $asOf: DateTime) { account(id: $id) {
+        balances(asOf: $asOf) { asOf version posted { amount } } } }"""
+    for point, edge in zip(points, ("02-28", "03-01", "03-02", "03-03"), strict=True):
+        assert point["balances"]["asOf"] == f"2026-{edge}T23:59:59.999999Z" < point["endsAt"]
+        found = await api.run(query, {"id": wallet, "asOf": point["balances"]["asOf"]})
+        assert found["account"]["balances"] == point["balances"]
     early = await _history(api, wallet, "DAY", "2020-01-01T00:00:00 2020-01-02T00:00:00", None)
     assert [(p["balances"]["posted"]["amount"], p["balances"]["version"]) for p in early] == [
         ("0", "0")
@@ -666,6 +671,8 @@ async def test_history_adds_up(api: Api) -> None:
         ("2026-03-01T00:00:00 2026-03-02T00:00:00", "DAY", "../../etc/passwd"),
         ("2026-03-01T00:00:00 2026-03-02T00:00:00", "DAY", "/etc/passwd"),
         ("2026-03-01T00:00:00 2026-03-02T00:00:00", "DAY", "Europe"),
+        ("2026-03-01T00:00:00 2026-03-02T00:00:00", "DAY", "localtime"),
+        ("2026-03-01T00:00:00 2026-03-02T00:00:00", "DAY", "right/Europe/Paris"),
         ("2026-03-01T00:00:00 2026-03-02T00:00:00", "DAY", "é" * 300),
     ],
 )

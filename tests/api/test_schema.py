@@ -178,6 +178,7 @@ SAMPLES: dict[str, Any] = {
     "unsettled_amount": -5,
     "unsettled_count": 2,
     "pending_transactions": 3,
+    "open_lots": 2,
     "currency": "USD",
     "exponent": 2,
     "debits": 10,

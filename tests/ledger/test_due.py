@@ -53,12 +53,13 @@ def run(book: Book, now: datetime) -> Recorded | Replayed | Postponed:
         (5, None, 5, EventKind.MATURED),
         (5, None, 9, EventKind.MATURED),
         (5, 9, 8, EventKind.MATURED),
-        (5, 9, 9, EventKind.EXPIRED),
+        (5, 9, 9, EventKind.MATURED),
+        (5, 9, 99, EventKind.MATURED),
         (None, 5, 5, EventKind.EXPIRED),
     ],
 )
 def test_what_happens(posts: int | None, expires: int | None, minute: int, kind: EventKind) -> None:
-    """The hold settles from its time on, unless it has expired by then; effective when due."""
+    """The hold settles from its time on however late it is looked at; effective when due."""
     moments = [None if m is None else NOW + m * MINUTE for m in (posts, expires)]
     decision = run(with_terms(*moments), NOW + minute * MINUTE)
     assert isinstance(decision, Recorded)
@@ -133,6 +134,29 @@ def test_put_off_until_it_expires() -> None:
     assert isinstance(decision, Recorded)
     assert decision.event.kind is EventKind.EXPIRED
     assert {entry.effective_at for entry in decision.entries} == {expires_at}
+
+
+def test_expires_where_it_could_not_post() -> None:
+    """If both times have passed and it cannot post, it expires, effective then, and says why."""
+    book = with_terms(NOW + MINUTE, NOW + 2 * MINUTE)
+    freeze(book)
+    decision = run(book, NOW + 9 * MINUTE)
+    assert isinstance(decision, Recorded)
+    assert (decision.event.kind, decision.transaction.due_at) == (EventKind.EXPIRED, None)
+    assert {entry.effective_at for entry in decision.entries} == {NOW + 2 * MINUTE}
+    assert decision.transaction.refused == RefusedAttempt(
+        "ACCOUNT_NOT_OPEN", "The account is frozen.", NOW + 9 * MINUTE, 1
+    )
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_not_settled_once_expired_though_it_posts(swept: bool) -> None:
+    """A client's settlement comes too late, whether the server has posted the hold or not."""
+    book = with_terms(NOW + MINUTE, NOW + 2 * MINUTE)
+    if swept:
+        assert isinstance(run(book, NOW + 2 * MINUTE), Recorded)
+    with pytest.raises(HoldExpired):
+        decide(book, SettleTransaction(SCOPE, HOLD, "settle"), NOW + 2 * MINUTE)
 
 
 def test_a_refused_expiry_is_put_off() -> None:

@@ -326,7 +326,9 @@ UPDATE transaction_events SET idempotency_key = 'key'
 --> EVENT_KEY_WRONG first/life event 2/2
 
 -- SETTLED_AFTER_EXPIRY
-UPDATE transactions SET expires_at = posts_at + interval '1 second'
+UPDATE transactions SET expires_at = posts_at + interval '1 second', due_attempts = 1,
+        refusal_code = 'ACCOUNT_NOT_OPEN', refusal_message = 'It was frozen.',
+        refused_at = posts_at - interval '1 second'
     WHERE ledger_id = :'life' AND sequence = 3;
 --> SETTLED_AFTER_EXPIRY first/life event 3/2
 
