@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
-import psycopg
 import structlog
 from graphql import GraphQLError
 from starlette.types import Receive, Scope, Send
@@ -169,9 +168,8 @@ class _Upload:
             status = 404 if isinstance(refusal, ExternalAccountNotFound) else FAILED_STATUS
             status = 503 if isinstance(refusal, Overloaded) else status
             return self._error(status, CodedError(refusal.code, refusal.message))
-        except (Unavailable, psycopg.OperationalError):
-            message = "The database did not answer; try again later."
-            return self._error(503, CodedError(Code.UNAVAILABLE, message))
+        except Unavailable as fault:
+            return self._error(503, CodedError(Code.UNAVAILABLE, str(fault)))
         except Exception as fault:  # noqa: BLE001 (whatever it is, the client gets an answer)
             report_fault(fault, self.request_id)
             return self._error(500, GraphQLError("", original_error=fault))
@@ -488,7 +486,7 @@ def _failure(fault: BaseException) -> ImportFailed:
             return ImportFailed(FailureCode.REFUSED, fault.message)
         case asyncio.CancelledError():
             return ImportFailed(FailureCode.INTERRUPTED, "The server ended; send it again.")
-        case Unavailable() | psycopg.OperationalError():
+        case Unavailable():
             message = "The database did not answer; send it again later."
             return ImportFailed(FailureCode.INTERRUPTED, message)
         case _:

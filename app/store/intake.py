@@ -18,8 +18,8 @@ there. Whoever gets that lock therefore knows the reader to be gone, whichever p
 it was in, and may say that the import has failed (`sweep`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -31,7 +31,7 @@ from uuid_utils.compat import uuid7
 
 from app.ledger.accounts import Scope
 from app.ledger.outside import FailureCode, ImportFailed, ImportStatus, Line, Statement
-from app.store.database import Connection, Database, tenancy, within
+from app.store.database import Connection, Database, Unavailable, tenancy, within
 from app.store.outside import lock_external_account
 from app.store.rows import ExternalAccountRow, ImportRow
 
@@ -245,11 +245,12 @@ class Intake:
     async def begin(cls, database: Database, new: NewImport) -> "Intake":
         """Begin an import that everybody can see from now on.
 
-        Raises ExternalAccountNotFound, LedgerArchived, and psycopg's errors.
+        Raises ExternalAccountNotFound, LedgerArchived, Unavailable.
         """
-        connection = await database.connect(patience=PATIENCE_SECONDS)
+        with _answering():
+            connection = await database.connect(patience=PATIENCE_SECONDS)
         try:
-            with within(connection, PATIENCE_SECONDS):
+            with _answering(), within(connection, PATIENCE_SECONDS):
                 await sweep(connection)
                 import_id = uuid7()
                 await connection.execute(_HOLD, {"import": import_id})
@@ -265,8 +266,8 @@ class Intake:
         return cls(database, new, account, row, connection)
 
     async def stage(self, lines: bytes) -> None:
-        """Add lines, as `copied` has them."""
-        with within(self.connection, PATIENCE_SECONDS):
+        """Add lines, as `copied` has them. Raises Unavailable."""
+        with _answering(), within(self.connection, PATIENCE_SECONDS):
             await _copy(self.connection, lines)
 
     async def show_progress(self) -> None:
@@ -277,10 +278,10 @@ class Intake:
     async def store(self, statements: Sequence[Statement], content_hash: bytes) -> ImportRow:
         """Store all that was staged, unless the same file was stored before.
 
-        Raises ExternalAccountNotFound, LedgerArchived.
+        Raises ExternalAccountNotFound, LedgerArchived, Unavailable.
         """
         new, connection = self.new, self.connection
-        with within(connection, PATIENCE_SECONDS):
+        with _answering(), within(connection, PATIENCE_SECONDS):
             async with connection.transaction():
                 account = await lock_external_account(
                     connection, new.scope, new.external_account_id
@@ -361,6 +362,14 @@ def copied(lines: Iterable[tuple[int, int, Line]]) -> bytes:
 
 def _escaped(text: str | None) -> str | None:
     return text if text is None else text.translate(_ESCAPES)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.OperationalError as fault:
+        raise Unavailable("The database did not answer; try again later.") from fault
 
 
 async def sweep(connection: Connection) -> None:
