@@ -1339,6 +1339,9 @@ DISCREPANCIES = Pass(
             "RESOLUTION_WITHOUT_TRANSACTION",
             "unfounded",
             "concat('transaction ', transaction_sequence, ' is not there')",
+        ),
+    ),
+)
 
 EXTERNAL_ACCOUNTS = Pass(
     title="external accounts",
@@ -1577,7 +1580,6 @@ PASSES: tuple[Pass, ...] = (
     MATCHES,
     MATCH_MEMBERS,
     DISCREPANCIES,
-
     EXTERNAL_ACCOUNTS,
     EXTERNAL_STATEMENTS,
     STATEMENT_LINES,
