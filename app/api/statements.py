@@ -41,7 +41,7 @@ class StatementDownloads:
 
 
 @strawberry.type(description="A line of a statement.")
-class StatementLine:
+class StatementEntry:
     row: strawberry.Private[Line]
     statement: strawberry.Private[rows.StatementRow]
 
@@ -168,12 +168,12 @@ class Statement(Node):
     @strawberry.field(description="Its lines, in order of effective time.")
     def lines(
         self, info: Info, first: First = None, after: After = None
-    ) -> Connection[StatementLine]:
+    ) -> Connection[StatementEntry]:
         return connect(
             info.context,
             statement_lines,
             self.row.statement_id,
-            lambda line: StatementLine(row=line, statement=self.row),
+            lambda line: StatementEntry(row=line, statement=self.row),
             order="position",
             first=first,
             after=after,

@@ -1689,7 +1689,7 @@ EXTERNAL_STATEMENTS = Pass(
         ),
         Check(
             4,
-            "STATEMENT_REPEATED",
+            "EXTERNAL_STATEMENT_REPEATED",
             "namesakes > 1 OR twins > 1",
             "concat('of its id there are ', namesakes, ', of its number ', twins)",
         ),

@@ -910,71 +910,72 @@ UPDATE settlements SET amount = 1000, entry_count = 1 WHERE number = 2;
 --> ENTRY_SETTLED_TWICE first/stated settled entry wallet/1, round 2
 
 -- EXTERNAL_ACCOUNT_WITHOUT_ACCOUNT
-UPDATE external_accounts SET account_id = :'other_cash';
+UPDATE external_accounts SET account_id = :'other_cash' WHERE external_account_id = :'giro';
 --> EXTERNAL_ACCOUNT_WITHOUT_ACCOUNT first/life external account giro
 
 -- EXTERNAL_ACCOUNT_REPEATED
-INSERT INTO external_accounts SELECT * FROM external_accounts;
+INSERT INTO external_accounts SELECT * FROM external_accounts WHERE external_account_id = :'giro';
 --> EXTERNAL_ACCOUNT_REPEATED first/life external account giro
 --> EXTERNAL_ACCOUNT_REPEATED first/life external account giro
 
 -- STATEMENTS_NOT_COUNTED
-UPDATE external_accounts SET last_statement = 3;
+UPDATE external_accounts SET last_statement = 3 WHERE external_account_id = :'giro';
 --> STATEMENTS_NOT_COUNTED first/life external account giro
 
 -- STATEMENT_LINES_NOT_COUNTED
-UPDATE external_accounts SET last_line = 4;
+UPDATE external_accounts SET last_line = 4 WHERE external_account_id = :'giro';
 --> STATEMENT_LINES_NOT_COUNTED first/life external account giro
 
 -- STATEMENT_WITHOUT_EXTERNAL_ACCOUNT
-UPDATE external_statements SET ledger_id = :'other' WHERE number = 1;
+UPDATE external_statements SET ledger_id = :'other' WHERE number = 1 AND external_account_id = :'giro';
 --> STATEMENT_WITHOUT_EXTERNAL_ACCOUNT first/other external statement giro/1
 
 -- STATEMENT_WITHOUT_IMPORT
-UPDATE external_statements SET import_id = :'giro' WHERE number = 1;
+UPDATE external_statements SET import_id = :'giro' WHERE number = 1 AND external_account_id = :'giro';
 --> IMPORT_IN_PART first/life statement import giro
 --> STATEMENT_WITHOUT_IMPORT first/life external statement giro/1
 
--- STATEMENT_REPEATED
-UPDATE external_statements SET number = 2 WHERE number = 1;
---> STATEMENT_REPEATED first/life external statement giro/2
---> STATEMENT_REPEATED first/life external statement giro/2
+-- EXTERNAL_STATEMENT_REPEATED
+UPDATE external_statements SET number = 2 WHERE number = 1 AND external_account_id = :'giro';
+--> EXTERNAL_STATEMENT_REPEATED first/life external statement giro/2
+--> EXTERNAL_STATEMENT_REPEATED first/life external statement giro/2
 
 -- STATEMENT_LINES_MISSING
-UPDATE statement_lines SET position = 9 WHERE number = 3;
+UPDATE statement_lines SET position = 9 WHERE number = 3 AND external_account_id = :'giro';
 --> STATEMENT_LINES_MISSING first/life external statement giro/1
 
 -- STATEMENT_LINES_MISSING and a line that is gone
-DELETE FROM statement_lines WHERE number = 5;
+DELETE FROM statement_lines WHERE number = 5 AND external_account_id = :'giro';
 --> STATEMENT_LINES_MISSING first/life external statement giro/2
 --> STATEMENT_LINES_NOT_COUNTED first/life external account giro
 --> STATEMENT_TOTAL_WRONG first/life external statement giro/2
 
 -- STATEMENT_TOTAL_WRONG
-UPDATE statement_lines SET amount = 501 WHERE number = 1;
+UPDATE statement_lines SET amount = 501 WHERE number = 1 AND external_account_id = :'giro';
 --> STATEMENT_TOTAL_WRONG first/life external statement giro/1
 
 -- STATEMENT_LINE_WITHOUT_STATEMENT
-UPDATE statement_lines SET external_statement_id = :'giro' WHERE number = 1;
+UPDATE statement_lines SET external_statement_id = :'giro' WHERE number = 1 AND external_account_id = :'giro';
 --> STATEMENT_LINES_MISSING first/life external statement giro/1
 --> STATEMENT_LINE_WITHOUT_STATEMENT first/None statement line giro/1
 --> STATEMENT_TOTAL_WRONG first/life external statement giro/1
 
 -- STATEMENT_LINE_REPEATED
-UPDATE statement_lines SET fingerprint = (SELECT fingerprint FROM statement_lines WHERE number = 1)
-    WHERE number = 5;
+UPDATE statement_lines SET fingerprint = (SELECT fingerprint FROM statement_lines WHERE number = 1
+    AND external_account_id = :'giro')
+    WHERE number = 5 AND external_account_id = :'giro';
 --> STATEMENT_LINE_REPEATED first/life statement line giro/1
 --> STATEMENT_LINE_REPEATED first/life statement line giro/5
 
 -- LINE_REPEATS_NOTHING
-UPDATE statement_line_repeats SET number = 9 WHERE number = 2;
+UPDATE statement_line_repeats SET number = 9 WHERE number = 2 AND external_account_id = :'giro';
 --> LINE_REPEATS_NOTHING first/life repeat of statement line giro/9
 --> STATEMENT_TOTAL_WRONG first/life external statement giro/2
 
 -- IMPORT_WITHOUT_EXTERNAL_ACCOUNT
-UPDATE statement_imports SET ledger_id = :'other' WHERE lines_known = 0;
+UPDATE statement_imports SET ledger_id = :'other' WHERE lines_known = 0 AND external_account_id = :'giro';
 --> IMPORT_WITHOUT_EXTERNAL_ACCOUNT first/other statement import giro
 
 -- IMPORT_IN_PART
-UPDATE statement_imports SET lines_new = 3 WHERE lines_known = 0;
+UPDATE statement_imports SET lines_new = 3 WHERE lines_known = 0 AND external_account_id = :'giro';
 --> IMPORT_IN_PART first/life statement import giro
