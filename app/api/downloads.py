@@ -49,19 +49,17 @@ class DownloadEndpoint:
     counts: RequestCounts
     _drawing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         headers = headers_of(scope)
         answer = _Answer(send, request_id_of(headers), self.step_seconds)
+        hanging_up = asyncio.create_task(_hang_up(receive))
         try:
-            await self._answer(scope, headers, answer)
-        except Exception as fault:
-            if answer.started:
-                answer.code = "CUT"
-                report_fault(fault, answer.request_id)
-                raise
-            await answer.refuse(fault)
+            await self._answer(scope, headers, answer, hanging_up)
+        except Exception as fault:  # noqa: BLE001 (whatever it is, the client gets an answer)
+            await answer.fail(fault)
         finally:
+            hanging_up.cancel()
             seconds = time.perf_counter() - started
             self.counts.add("download", None, answer.status, seconds)
             log.info(
@@ -73,7 +71,13 @@ class DownloadEndpoint:
                 duration_ms=round(seconds * 1000, 2),
             )
 
-    async def _answer(self, scope: Scope, headers: Headers, answer: "_Answer") -> None:
+    async def _answer(
+        self,
+        scope: Scope,
+        headers: Headers,
+        answer: "_Answer",
+        hanging_up: asyncio.Future[None],
+    ) -> None:
         method = scope["method"]
         if method not in ("GET", "HEAD"):
             raise RequestRefused(
@@ -95,6 +99,8 @@ class DownloadEndpoint:
             await answer.begin(200)
             return
         async for part in self._parts(statement, kind, reading(self.database, principal.scope)):
+            if hanging_up.done():
+                return
             await answer.body(part)
         await answer.end()
 
@@ -124,13 +130,13 @@ class DownloadEndpoint:
     async def _pdf(self, statement: Statement, read: Read) -> bytes:
         if statement.line_count > MAX_PDF_LINES:
             raise _too_long()
-        earlier: list[Line] = []
-        async for page in adjustments(read, statement):
-            earlier += page
-            if len(earlier) > MAX_PDF_LINES:
-                raise _too_long()
-        of_period = [line async for page in lines(read, statement) for line in page]
         async with self._drawing:
+            earlier: list[Line] = []
+            async for page in adjustments(read, statement):
+                earlier += page
+                if len(earlier) > MAX_PDF_LINES:
+                    raise _too_long()
+            of_period = [line async for page in lines(read, statement) for line in page]
             return await asyncio.to_thread(as_pdf, statement, earlier, of_period)
 
 
@@ -163,8 +169,17 @@ class _Answer:
     async def end(self) -> None:
         await self._send(b"", more=False)
 
-    async def refuse(self, fault: Exception) -> None:
-        """Answer with an error as GraphQL writes one."""
+    async def fail(self, fault: Exception) -> None:
+        """Answer with an error as GraphQL writes one.
+
+        A file that has begun is left unfinished, for which the server ends the connection.
+        """
+        if self.started:
+            self.code = Code.EXECUTION_TIMEOUT
+            if not isinstance(fault, TimeoutError):
+                self.code = Code.INTERNAL_SERVER_ERROR
+                report_fault(fault, self.request_id)
+            return
         headers: dict[str, str] = {}
         match fault:
             case RequestRefused():
@@ -193,6 +208,12 @@ class _Answer:
     async def _send(self, body: bytes, *, more: bool) -> None:
         async with asyncio.timeout(self.step_seconds):
             await self.send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _hang_up(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _matches(given: bytes, tag: str) -> bool:

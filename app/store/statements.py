@@ -37,7 +37,7 @@ from app.store.history import PastBalances, balances_at_each
 from app.store.reading import Listing, Names, Page
 from app.store.tables import Moment, Total
 
-PAGE = 1000
+PAGE = 500
 ATTEMPTS = 5
 _NOTHING = PastBalances(Balances(), 0)
 

@@ -1,8 +1,10 @@
 """Statements never change: what they say, how they follow one another, and their files."""
 
+import asyncio
 import csv
 import io
 import json
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from pypdf import PdfReader
 
 from app.api import downloads
+from app.api.metrics import RequestCounts
 from app.api.statement_files import safe
 from tests.api_client import Api, Json
 
@@ -390,3 +393,51 @@ async def test_files_over_http(api: Api) -> None:
         assert refused.status_code == 404
         assert refused.json()["errors"][0]["extensions"]["code"] == "NOT_FOUND"
     assert (await stranger.run(READ, {"id": statement["id"]}))["statement"] is None
+
+
+async def test_a_file_that_fails_midway_never_looks_whole(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that has begun and fails is left unfinished, and so is one whose client has gone."""
+    wallet = await Wallet.open(api)
+    await wallet.pay_in(1, "01-10")
+    statement = await wallet.state()
+    name = statement["downloads"]["json"].rpartition("/")[2]
+    endpoint = api.server._downloads(RequestCounts())  # noqa: SLF001
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path_params": {"name": name},
+        "headers": [(b"authorization", f"Bearer {api.token}".encode())],
+    }
+
+    async def sent(*incoming: str) -> list[Any]:
+        waiting, messages = iter(incoming), []
+
+        async def receive() -> Json:
+            for kind in waiting:
+                return {"type": kind}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        await endpoint(scope, receive, send)
+        return messages
+
+    whole = await sent("http.request")
+    assert not whole[-1]["more_body"]
+    assert [m.get("more_body") for m in await sent("http.disconnect")] == []
+
+    async def failing(*_: Any) -> AsyncIterator[Any]:
+        for page in range(2):
+            if page == 0:
+                raise RuntimeError
+            yield []
+
+    monkeypatch.setattr(downloads, "lines", failing)
+    start, *parts = await sent("http.request")
+    assert start["status"] == 200
+    assert parts
+    assert all(part["more_body"] for part in parts)
