@@ -90,7 +90,7 @@ The triggers of the migrations have the same lists. A column that is added to on
 revisions before.
 """
 
-LOCK = 5_138_008_554_137_003
+LOCK = 5_138_008_554_137_004
 LONGEST_PAUSE_SECONDS = 60.0
 SHARE = 50
 """Looking for ledgers with something to seal takes one part in so many of the time."""

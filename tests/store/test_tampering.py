@@ -45,7 +45,7 @@ from tests.conftest import empty_database
 from .books import CREDIT, DEBIT, Books, write_books, writing
 from .test_verify import DISARM
 
-BEFORE = "0009"
+BEFORE = "0011"
 REFUSED = "what the schedule keeps of its last attempt; it decides nothing"
 OUTSIDE = "what others say of our money: the outside party has the original"
 

@@ -177,7 +177,7 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     write(url, books.main.settle("held", "held, settled"))
     report = verify(url)
     assert report.violations == ()
-    assert (report.organizations, report.ledgers) == (3, 11)
+    assert (report.organizations, report.ledgers) == (3, 13)
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[damage.title for damage in DAMAGES])
