@@ -1,7 +1,8 @@
 """Schedules of statements: kept, and done when they are due.
 
 A schedule says which month is next, and when that is over: `due_at`. Doing a step of it states up
-to `STEP` more accounts, in order of id, then moves `stated_through` on, or the month, when no
+to `STEP` more accounts, in order of id, and no more when `STEP_SECONDS` are over, for what else is
+due must not wait long; then it moves `stated_through` on, or the month, when no
 account is left. Whoever is killed between has stated some accounts more than the schedule says;
 that they are stated again is ruled out by the unique key of scheduled statements, by which the
 statement that is there is found. So each account has one statement a month, whoever tries, and all
@@ -13,6 +14,7 @@ that (a history that was loaded), and if it is closed, only for a month in which
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -35,6 +37,7 @@ from app.store.rows import StatementScheduleRow
 from app.store.statements import create_statement
 
 STEP = 100
+STEP_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +126,7 @@ async def run_step(database: Database, connection: Connection, due: DueSchedule)
         _NEXT_ACCOUNTS, {**this, "from_at": period[0], "to_at": period[1], "step": STEP}
     )
     account_ids = [account_id for (account_id,) in await cursor.fetchall()]
-    stated = await _state(database, scope, account_ids, period)
+    stated, failed = await _state(database, scope, account_ids, period)
     if stated:
         await connection.execute(_MOVE_ON, {**this, "stated_through": account_ids[stated - 1]})
     if stated == len(account_ids) < STEP:
@@ -131,7 +134,7 @@ async def run_step(database: Database, connection: Connection, due: DueSchedule)
         await connection.execute(
             _NEXT_MONTH, {**this, "month": month, "next_due_at": _end_of(month, due.time_zone)}
         )
-    return len(account_ids) - stated
+    return failed
 
 
 async def _state(
@@ -139,10 +142,13 @@ async def _state(
     scope: Scope,
     account_ids: Sequence[UUID],
     period: tuple[datetime, datetime],
-) -> int:
-    """State accounts in order; return how many there are before the first that failed."""
-    stated = len(account_ids)
+) -> tuple[int, int]:
+    """State accounts in order; return how many come before the first without, how many failed."""
+    stated, failed = len(account_ids), 0
+    end = monotonic() + STEP_SECONDS
     for place, account_id in enumerate(account_ids):
+        if place and monotonic() >= end:
+            return min(stated, place), failed
         try:
             await create_statement(
                 database, CreateStatement(scope, uuid7(), account_id, *period, scheduled=True)
@@ -150,9 +156,9 @@ async def _state(
         except Unavailable:
             raise
         except Exception as fault:  # noqa: BLE001  it must not keep others from their statements
-            stated = min(stated, place)
+            stated, failed = min(stated, place), failed + 1
             log.error("statement_failed", account=str(account_id), fault=type(fault).__name__)  # noqa: TRY400  its message may quote values
-    return stated
+    return stated, failed
 
 
 def _end_of(month: date, time_zone: str) -> datetime:
