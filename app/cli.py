@@ -69,8 +69,22 @@ out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 notes = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 log = structlog.get_logger(__name__)
 
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise typer.BadParameter("This is no id; the list command shows them.") from None
+
+
 OrganizationId = Annotated[
-    UUID, typer.Option("--organization", help="The organization's id; see `organizations list`.")
+    UUID,
+    typer.Option(
+        "--organization",
+        parser=_uuid,
+        metavar="UUID",
+        help="The organization's id; see `organizations list`.",
+    ),
 ]
 STDIN = Path("-")
 CHECKPOINT_LINE = re.compile(r"(\S+) ([1-9][0-9]{0,17}) ([0-9a-f]{64})", re.ASCII)
@@ -259,7 +273,12 @@ def import_command(
         ),
     ] = None,
     organization: Annotated[
-        UUID | None, typer.Option(help="Export: the organization that is to have the ledger.")
+        UUID | None,
+        typer.Option(
+            parser=_uuid,
+            metavar="UUID",
+            help="Export: the organization that is to have the ledger.",
+        ),
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
@@ -340,7 +359,10 @@ def export(
         Encoding, typer.Option("--format", help="JSON Lines, or Parquet to analyse.")
     ] = Encoding.JSONL,
     organization: Annotated[
-        UUID | None, typer.Option(help="Where several organizations have it: whose.")
+        UUID | None,
+        typer.Option(
+            parser=_uuid, metavar="UUID", help="Where several organizations have it: whose."
+        ),
     ] = None,
 ) -> None:
     """Write all of a ledger, as it is at one moment, beside a running server if there is one.
@@ -536,7 +558,7 @@ def list_keys(organization: OrganizationId) -> None:
 
 @keys.command("revoke")
 def revoke_key(
-    key: Annotated[UUID, typer.Argument(help="The key's id; see `keys list`.")],
+    key: Annotated[UUID, typer.Argument(parser=_uuid, help="The key's id; see `keys list`.")],
     organization: OrganizationId,
 ) -> None:
     """Take a key out of use, everywhere within seconds and for good."""

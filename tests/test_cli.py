@@ -165,7 +165,7 @@ def test_refused_arguments(ledgers: Ledgers) -> None:
         ("organizations", "create", "a\tb"): "name must not hold control characters.",
         (*key, *owner, "--ledger", "acct_1"): "A ledger's id looks like ldgr_….",
         (*key, *owner, "--expires", "2020-01-01T00:00:00"): "It is over already.",
-        (*key, "--organization", "Acme"): "Input should be a valid UUID",
+        (*key, "--organization", "Acme"): "This is no id; the list",
         ("serve", "--port", "65536"): "Input should be less than or equal to 65535",
     }
     for arguments, sentence in malformed.items():

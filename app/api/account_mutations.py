@@ -45,7 +45,10 @@ class CreateAccountInput:
         description="An ISO 4217 code, or a unit of the ledger's own such as POINTS."
     )
     exponent: int | None = strawberry.field(
-        description="Digits of the minor unit, 0 to 36; needed, and only taken, outside ISO 4217.",
+        description=(
+            "Digits of the minor unit, 0 to 36; needed where ISO 4217 has none for the currency."
+            " Where it has one, no other is taken."
+        ),
         default=None,
     )
     external_id: str | None = strawberry.field(

@@ -16,6 +16,9 @@ ISO_EXPONENTS: Mapping[str, int] = MappingProxyType(
     }
 )
 
+ISO_CODES = frozenset(currency.code for currency in iso4217.Currency)
+"""Also those without an exponent, as of gold (XAU)."""
+
 
 def exponent_of(code: str, given: int | None) -> int:
     """The exponent to count a currency with. Raises ValidationFailed.
@@ -27,8 +30,9 @@ def exponent_of(code: str, given: int | None) -> int:
     exponent = given if standard is None else standard
     if exponent is None:
         check_currency(code, 0)
+        known = "has no exponent in" if code in ISO_CODES else "is not in"
         raise ValidationFailed(
-            message=f"{code} is not in ISO 4217: give an exponent to use it as a unit of its own.",
+            message=f"{code} {known} ISO 4217: give an exponent to use it as a unit of its own.",
             path=("input", "exponent"),
         )
     if given is not None and given != exponent:

@@ -86,6 +86,8 @@ DIGITS_AS_ZEROS = bytes(ord("0") if chr(code).isdigit() else code for code in ra
     range(128, 256)
 )
 LONG_INTEGER = b"0" * 19
+MAX_DIGITS = 20
+LONG_INTEGERS = "Integers must fit into 64 bits; send longer ones as strings."
 
 log = structlog.get_logger(__name__)
 
@@ -469,19 +471,30 @@ def decode(raw: bytes) -> object:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
+        if _holds_long_integer(raw):
+            raise _refused(Code.BAD_REQUEST, LONG_INTEGERS) from None
         raise _refused(Code.BAD_REQUEST, "This is not JSON.") from None
     if raw.count(b"{") + raw.count(b"[") > MAX_JSON_DEPTH and _is_deep(value):
         message = f"JSON may be nested {MAX_JSON_DEPTH} levels deep at most."
         raise _refused(Code.BAD_REQUEST, message)
     if b"\\u0000" in raw and _holds_nul(value):
         raise _refused(Code.BAD_REQUEST, "Text must not hold the character U+0000.")
-    if LONG_INTEGER in raw.translate(DIGITS_AS_ZEROS):
-        try:
-            json.loads(raw, parse_int=_integer)
-        except ValueError:
-            message = "Integers must fit into 64 bits; send longer ones as strings."
-            raise _refused(Code.BAD_REQUEST, message) from None
+    if _holds_long_integer(raw):
+        raise _refused(Code.BAD_REQUEST, LONG_INTEGERS)
     return value
+
+
+def _holds_long_integer(raw: bytes) -> bool:
+    """Say whether what is JSON otherwise has an integer that does not fit into 64 bits."""
+    if LONG_INTEGER not in raw.translate(DIGITS_AS_ZEROS):
+        return False
+    try:
+        json.loads(raw, parse_int=_integer)
+    except _LongIntegerError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _is_deep(value: object) -> bool:
@@ -516,11 +529,14 @@ def _items(value: object) -> list[object]:
     return []
 
 
+class _LongIntegerError(Exception):
+    """An integer has more than 64 bits."""
+
+
 def _integer(text: str) -> int:
-    value = int(text)
-    if not -(2**63) <= value < 2**64:
-        raise ValueError(text)
-    return value
+    if len(text) > MAX_DIGITS or not -(2**63) <= int(text) < 2**64:
+        raise _LongIntegerError
+    return int(text)
 
 
 def _query_parameters(query_string: bytes) -> Parameters:

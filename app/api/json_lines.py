@@ -1,20 +1,23 @@
 """JSON Lines as they come, in chunks that end anywhere."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 
 
 class Lines:
     """Cuts chunks of bytes into lines, and holds no more of one than its limit.
 
-    A line past the limit is given as None. The last line needs no line feed.
+    A line past the limit is given as None. The last line needs no line feed. A byte order mark at
+    the beginning, which editors put there, is no part of the first.
     """
 
-    __slots__ = ("_limit", "_rest", "_too_long")
+    __slots__ = ("_is_first", "_limit", "_rest", "_too_long")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._rest = bytearray()
         self._too_long = False
+        self._is_first = True
 
     def feed(self, chunk: bytes) -> Iterator[bytes | None]:
         """The lines that end in the chunk, without their line feeds."""
@@ -38,6 +41,9 @@ class Lines:
 
     def _line(self) -> bytes | None:
         line = None if self._too_long else bytes(self._rest)
+        if self._is_first and line is not None:
+            line = line.removeprefix(BOM_UTF8)
+        self._is_first = False
         self._rest.clear()
         self._too_long = False
         return line

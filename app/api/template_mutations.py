@@ -313,7 +313,11 @@ async def _expand(
         info, command.ledger_id, command.code, command.version, build=lambda row: row
     )
     if template is None:
-        raise refusals.TemplateNotFound
+        newest = await find_template(
+            info, command.ledger_id, command.code, None, build=lambda row: row
+        )
+        field = "version" if newest is not None else "code"
+        raise refusals.TemplateNotFound(path=("input", field))
     if template.archived_at is not None:
         raise refusals.TemplateArchived
     definition = templates.Definition.of_json(template.definition)

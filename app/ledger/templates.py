@@ -487,11 +487,14 @@ def _read(parameter: Parameter, value: Any, read_account: ReadAccount) -> int | 
 
 
 def _read_number(kind: ParameterKind, value: Any) -> int:
-    if isinstance(value, str):
-        return parse_amount(value)
     if kind is ParameterKind.AMOUNT:
-        raise ValueError('it is an amount in a string, such as "1250"')
-    return int(value)
+        if isinstance(value, str):
+            return parse_amount(value)
+        raise ValueError('it is a whole number in a string, such as "1250"')
+    try:
+        return parse_amount(value) if isinstance(value, str) else int(value)
+    except ValueError:
+        raise ValueError('it is a whole number, or a string of one: 250, or "250"') from None
 
 
 def _text_of(parameter: Parameter, value: int | str | UUID, given: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from uuid import UUID
 from app.ledger.accounts import Account, Scope
 from app.ledger.balances import Direction
 from app.ledger.commands import EntryDraft, PostTransaction, check_amount
-from app.ledger.refusals import NormalBalancesDiffer, Path, ValidationFailed
+from app.ledger.refusals import EntriesUnbalanced, NormalBalancesDiffer, Path, ValidationFailed
 from app.ledger.values import immutable
 
 
@@ -55,16 +55,33 @@ class Transfer(PostTransaction):
         PostTransaction.check(self)
 
     def resolved(self, accounts: Mapping[UUID, Account]) -> PostTransaction:
-        """Turn the entries to the sides of these accounts. Raises NormalBalancesDiffer."""
+        """Turn the entries to the sides of these accounts.
+
+        Raises NormalBalancesDiffer, EntriesUnbalanced.
+        """
         leaving, arriving = (accounts[entry.account_id].normal_balance for entry in self.entries)
         if leaving is not arriving:
             raise NormalBalancesDiffer
+        self._refuse_other_currency(*(accounts[entry.account_id] for entry in self.entries))
         out, into = self.entries
         entries = (
             replace(out, direction=leaving.opposite),
             replace(into, direction=arriving),
         )
         return replace(self, entries=entries)
+
+    def _refuse_other_currency(self, leaving: Account, arriving: Account) -> None:
+        if leaving.currency != arriving.currency:
+            amount = self.entries[0].amount
+            is_debit = leaving.normal_balance is Direction.CREDIT
+            raise EntriesUnbalanced(
+                message="A transfer is in one currency, and these accounts are in"
+                f" {leaving.currency} and {arriving.currency}.",
+                currency=leaving.currency,
+                exponent=leaving.exponent,
+                debits=amount if is_debit else 0,
+                credits=0 if is_debit else amount,
+            )
 
     def placed(self, path: Path) -> Path:
         """The entries' fields are `from`, `to` and `amount` of a transfer."""

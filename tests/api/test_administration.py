@@ -305,6 +305,15 @@ async def test_currencies(api: Api) -> None:
             assert lines["ledger"]["trialBalance"] == []
 
 
+@pytest.mark.parametrize(("code", "why"), [("XAU", "has no exponent in"), ("USF", "is not in")])
+async def test_currencies_without_an_exponent(api: Api, ledger: str, code: str, why: str) -> None:
+    """Gold is in ISO 4217, without an exponent; the refusal does not say that it is not there."""
+    refused = await _refused(
+        api, CREATE, "exponent", code="VALIDATION_FAILED", **_new(ledger, currency=code)
+    )
+    assert refused["message"].startswith(f"{code} {why} ISO 4217")
+
+
 async def test_one_exponent_a_ledger(api: Api, ledger: str) -> None:
     """A ledger counts a unit with one exponent for ever; another ledger may choose another."""
     await api.account(ledger, currency="POINTS", exponent=2)

@@ -442,8 +442,8 @@ async def test_long_lines(database_url: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 def test_chunks_end_anywhere(size: int) -> None:
-    """Lines are the same however the bytes come; the last one needs no line feed."""
-    text = b"one\n\n1234567\n12345678\n" + b"x" * 50 + b"\r\nlast"
+    """Lines are the same however the bytes come, with a byte order mark and without a last feed."""
+    text = b"\xef\xbb\xbfone\n\n1234567\n12345678\n" + b"x" * 50 + b"\r\nlast"
     lines = Lines(7)
     chunks = (text[start : start + size] for start in range(0, len(text), size))
     found = [line for chunk in chunks for line in lines.feed(chunk)]

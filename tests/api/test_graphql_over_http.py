@@ -192,6 +192,14 @@ MALFORMED = {
 }
 
 
+@pytest.mark.parametrize("digits", [20, 30, 400, 5000])
+async def test_integers_beyond_64_bits(client: httpx.AsyncClient, digits: int) -> None:
+    """However long an integer is, the refusal says that it is too long."""
+    response = await post_raw(client, body_with("9" * digits), {"Accept": JSON})
+    (error,) = response.json()["errors"]
+    assert error["message"] == "Integers must fit into 64 bits; send longer ones as strings."
+
+
 @pytest.mark.parametrize("accept", [JSON, GRAPHQL_RESPONSE])
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED.keys())
 async def test_malformed_bodies(client: httpx.AsyncClient, body: bytes, accept: str) -> None:

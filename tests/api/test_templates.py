@@ -539,7 +539,16 @@ async def test_an_archived_template(orders: Orders) -> None:
     [
         ({"sellerId": "ada"}, "params.amount", "amount: it must be given."),
         ({"amount": "1", "sellerId": None}, "params.sellerId", "sellerId: it is a text of"),
-        ({"amount": 1, "sellerId": "ada"}, "params.amount", "amount: it is an amount in a string"),
+        (
+            {"amount": 1, "sellerId": "ada"},
+            "params.amount",
+            "amount: it is a whole number in a string",
+        ),
+        (
+            {"amount": "1", "sellerId": "ada", "feeRate": "x"},
+            "params.feeRate",
+            'feeRate: it is a whole number, or a string of one: 250, or "250".',
+        ),
         ({"amount": "01", "sellerId": "ada"}, "params.amount", "amount: an amount is a whole"),
         ({"amount": "0", "sellerId": "ada"}, "params.amount", "amount: it is from 1 to 1000"),
         ({"amount": 1.5, "sellerId": "ada"}, "params.amount", "amount: it is a text of at most"),
@@ -601,7 +610,9 @@ async def test_the_ordinary_refusals_hold(orders: Orders) -> None:
     )
     answer = await orders.refused(code="other")
     assert (answer["code"], answer["path"]) == ("TEMPLATE_NOT_FOUND", ["input", "code"])
-    assert (await orders.refused(version=2))["code"] == "TEMPLATE_NOT_FOUND"
+    for code, field in (("order", "version"), ("other", "code")):
+        answer = await orders.refused(code=code, version=9)
+        assert (answer["code"], answer["path"]) == ("TEMPLATE_NOT_FOUND", ["input", field])
     assert (await orders.refused(code="no such"))["code"] == "VALIDATION_FAILED"
     ada, cash = orders.accounts["ada"], orders.accounts["cash"]
     await orders.api.run(

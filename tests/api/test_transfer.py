@@ -168,6 +168,10 @@ async def test_refusals_name_the_fields_of_a_transfer(market: Market) -> None:
     ):
         answer = await refused(market, "wallet", "shop", 30, **fields)
         assert (answer["code"], answer["path"]) == (code, path)
+        if code == "ENTRIES_UNBALANCED":
+            assert answer["message"] == (
+                "A transfer is in one currency, and these accounts are in USD and EUR."
+            )
     await market.set("shop", "freeze")
     answer = await refused(market, "wallet", "shop", 30)
     assert (answer["code"], answer["path"]) == ("ACCOUNT_NOT_OPEN", ["input", "to"])
