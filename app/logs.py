@@ -43,6 +43,18 @@ class _Dropping(io.TextIOBase):
             self._behind.flush()
 
 
+class _Lines:
+    """What structlog writes to: a stream that is told each line at once, and flushes it itself."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._write = stream.write
+
+    def line(self, text: str) -> None:
+        self._write(f"{text}\n")
+
+    debug = info = warning = error = critical = line
+
+
 def configure_logs(form: Literal["console", "json"], level: str, **always: object) -> None:
     """Send all logs, those of libraries too, to standard error in one form.
 
@@ -62,7 +74,7 @@ def configure_logs(form: Literal["console", "json"], level: str, **always: objec
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping()[level.upper()]
         ),
-        logger_factory=structlog.WriteLoggerFactory(lines),
+        logger_factory=lambda *_: _Lines(lines),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(lines)
@@ -85,7 +97,7 @@ def _stamp(always: Mapping[str, object]) -> structlog.typing.Processor:
     def stamp(
         _logger: object, method: str, event: structlog.typing.EventDict
     ) -> structlog.typing.EventDict:
-        now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+        now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
         level = "error" if method == "exception" else method
         name = event.pop("event")
         return {"timestamp": f"{now}Z", "level": level, "event": name, **always, **event}

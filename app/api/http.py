@@ -238,10 +238,13 @@ class GraphQLEndpoint:
         await send({"type": "http.response.body", "body": body})
 
     def _tell(self, answer: Answer, exchange: Exchange, seconds: float) -> None:
-        operation = exchange.operation.type.value if exchange.operation else None
+        operation = name = None
+        if exchange.operation is not None:
+            operation, name = exchange.operation.type.value, exchange.operation.name
         self.counts.add(operation, exchange.road, answer.status, seconds)
-        name = exchange.operation.name if exchange.operation else None
-        codes = dict.fromkeys(error["extensions"]["code"] for error in answer.errors)
+        codes: list[str] = []
+        if answer.errors:
+            codes = [str(c) for c in dict.fromkeys(e["extensions"]["code"] for e in answer.errors)]
         log.info(
             "request",
             request_id=exchange.request_id,
@@ -249,7 +252,7 @@ class GraphQLEndpoint:
             name=name[:MAX_LOGGED_NAME] if name else None,
             status=answer.status,
             road=exchange.road,
-            errors=[str(code) for code in codes][:MAX_LOGGED_CODES],
+            errors=codes[:MAX_LOGGED_CODES],
             duration_ms=round(seconds * 1000, 2),
         )
 
