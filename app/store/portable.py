@@ -2,7 +2,7 @@
 
 `TABLES` has every table with rows of a ledger, in the order in which they can be inserted. What is
 not of one ledger stays: the organization, and API keys but for the names of those that closed
-periods or imported statements.
+periods, imported statements or reconciled them.
 
 Rows travel as lines: JSON objects without the organization, with amounts in texts. PostgreSQL
 writes and reads them, so nothing is lost on the way: a line that was read again is the same line.
@@ -46,6 +46,10 @@ _OF_STATEMENT = """
     AND r.external_statement_id IN (SELECT external_statement_id FROM external_statements
         WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s)
 """
+_OF_RECONCILIATION = """
+    r.reconciliation_id IN (SELECT reconciliation_id FROM reconciliations
+        WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,22 @@ TABLES = (
     Portable("external_statements", "r.external_account_id, r.number"),
     Portable("statement_lines", "r.external_account_id, r.number", _OF_STATEMENT),
     Portable("statement_line_repeats", "r.external_statement_id, r.position", _OF_STATEMENT),
+    Portable("reconciliations", "r.reconciliation_id"),
+    Portable("reconciliation_runs", "r.run_id"),
+    Portable("reconciliation_matches", "r.match_id"),
+    Portable("reconciliation_match_lines", "r.match_id, r.number", _OF_RECONCILIATION),
+    Portable("reconciliation_match_entries", "r.match_id, r.sequence", _OF_RECONCILIATION),
+    Portable(
+        "reconciliation_rejections",
+        "r.reconciliation_id, r.number, r.sequence",
+        _OF_RECONCILIATION,
+    ),
+    Portable("reconciliation_discrepancies", "r.discrepancy_id"),
+    Portable("reconciliation_events", "r.reconciliation_id, r.number", _OF_RECONCILIATION),
+    Portable("account_statements", "r.account_id, r.number"),
+    Portable("statement_schedules", "r.schedule_id"),
+    Portable("settlements", "r.account_id, r.number"),
+    Portable("settlement_entries", "r.account_id, r.sequence, r.round", _OF_ACCOUNT),
     Portable("revisions", "r.number"),
     Portable("blocks", "r.number"),
 )
@@ -203,6 +223,13 @@ _API_KEYS = """
         WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
         UNION SELECT api_key_id FROM statement_imports
         WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
+        UNION SELECT api_key_id FROM reconciliations
+        WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
+        UNION SELECT api_key_id FROM reconciliation_runs
+        WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s
+        UNION SELECT v.api_key_id FROM reconciliation_events v
+        JOIN reconciliations USING (organization_id, reconciliation_id)
+        WHERE v.organization_id = %(organization)s AND ledger_id = %(ledger)s
     )
     ORDER BY api_key_id
 """
