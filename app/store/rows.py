@@ -648,7 +648,7 @@ external_statements_by_id = Lookup(
 )
 external_statements_by_import = Lookup(
     ExternalStatementRow,
-    _external_statement,
+    _external_statement.where(external_statements.c.number > literal_column("0")),  # as the index
     external_statements,
     (external_statements.c.import_id,),
     (external_statements.c.number,),

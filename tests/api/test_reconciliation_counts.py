@@ -27,24 +27,26 @@ FILL = """
         lines_skipped, created_at, finished_at)
     SELECT organization_id, external_account_id, ledger_id, external_account_id, api_key_id, 'rows',
         sha256('i'), 'completed', 0, 0, 0, 0, 0, now(), now()
-    FROM external_accounts JOIN api_keys USING (organization_id);
+    FROM external_accounts x JOIN api_keys USING (organization_id) WHERE x.name = 'Bank';
     INSERT INTO external_statements (organization_id, external_statement_id, ledger_id,
         external_account_id, import_id, number, currency, line_count, line_total, known_count,
         created_at)
     SELECT organization_id, import_id, ledger_id, external_account_id, import_id, 1, 'USD', 0, 0, 0,
-        now() FROM statement_imports;
+        now() FROM statement_imports WHERE import_id = external_account_id;
     INSERT INTO statement_lines (organization_id, external_account_id, number,
         external_statement_id, position, booked_on, amount, currency, fingerprint, occurrence)
     SELECT organization_id, external_account_id, n, external_statement_id, n,
         '2026-01-01'::date + n, 1, 'USD', sha256(int4send(n)), 1
-    FROM external_statements, generate_series(1, 50) n;
+    FROM external_statements, generate_series(1, 50) n
+    WHERE external_statement_id = external_account_id;
     INSERT INTO reconciliations (organization_id, reconciliation_id, ledger_id, external_account_id,
         account_id, name, from_date, through_date, time_zone, margin_days, rules, api_key_id,
         created_at, status, closed_at, last_event)
     SELECT organization_id, gen_random_uuid(), x.ledger_id, external_account_id, account_id,
         'R' || n, '2026-01-01'::date + n * 5, '2026-01-06'::date + n * 5, 'UTC', 0, '[]',
         api_key_id, now(), 'open', NULL, 20
-    FROM external_accounts x JOIN api_keys USING (organization_id), generate_series(0, 9) n;
+    FROM external_accounts x JOIN api_keys USING (organization_id), generate_series(0, 9) n
+    WHERE x.name = 'Bank';
     INSERT INTO reconciliation_events (organization_id, reconciliation_id, number, kind, details,
         api_key_id, recorded_at)
     SELECT organization_id, reconciliation_id, n, 'run', '{}', api_key_id, now()
@@ -94,7 +96,7 @@ KEYS = {
     "discrepancies_by_id": "SELECT discrepancy_id FROM reconciliation_discrepancies",
 }
 PARENTS = {
-    "reconciliations_of_external_account": "external_account_id FROM external_accounts",
+    "reconciliations_of_external_account": "external_account_id FROM reconciliations",
     "lines_of_reconciliation": "reconciliation_id FROM reconciliations",
     "unmatched_entries_of_reconciliation": "DISTINCT reconciliation_id"
     " FROM reconciliation_discrepancies",
@@ -103,7 +105,7 @@ PARENTS = {
     " FROM reconciliation_discrepancies",
     "runs_of_reconciliation": "reconciliation_id FROM reconciliations",
     "events_of_reconciliation": "reconciliation_id FROM reconciliations",
-    "unreconciled_entries_of_account": "account_id FROM external_accounts",
+    "unreconciled_entries_of_account": "account_id FROM reconciliations",
 }
 MIDDLE: Mapping[str, Any] = {
     "reconciliation_id": UUID(int=2**127),

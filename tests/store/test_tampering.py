@@ -377,7 +377,7 @@ def test_progress_is_told_by_block(sealed: tuple[str, Books]) -> None:
     """How many of how many."""
     calls: list[tuple[int, int]] = []
     verify_proofs(sealed[0], progress=lambda *call: calls.append(call))
-    assert calls == [(number, 9) for number in range(1, 10)]
+    assert calls == [(number, 11) for number in range(1, 12)]
 
 
 TRIGGERS = """
@@ -412,7 +412,7 @@ def test_older_books_are_revised_and_sealed(server_url: str) -> None:
         migrate(url)
         asyncio.run(_seal_all(url))
         report = verify_proofs(url)
-        assert (report.violations, report.blocks) == ([], 5)
+        assert (report.violations, report.blocks) == ([], 7)
         with psycopg.connect(url) as reading:
             subjects = reading.execute(
                 "SELECT subject, count(*), max(number) FROM revisions WHERE ledger_id = %s"
