@@ -41,6 +41,7 @@ from app.store.identity import Principal
 from app.store.reconciling import Runner
 from app.store.schedule import Schedule
 from app.store.sealing import Sealer
+from app.store.shifts import Shift
 from app.store.totals import RollUp
 from app.store.writer import Writer
 
@@ -72,9 +73,7 @@ class Server:
     database: Database = field(init=False)
     roll_up: RollUp = field(init=False)
     writer: Writer = field(init=False)
-    schedule: Schedule = field(init=False)
-    runner: Runner = field(init=False)
-    sealer: Sealer = field(init=False)
+    shifts: Sequence[Shift] = field(init=False)
     _authenticator: Authenticator = field(init=False)
     _planner: Planner = field(init=False)
 
@@ -92,9 +91,11 @@ class Server:
             self.settings.max_waiting_entries,
             on_written=self.roll_up.hint,
         )
-        self.schedule = Schedule(self.database, self.writer, self.settings.due_poll_seconds)
-        self.runner = Runner(self.database, self.settings.due_poll_seconds)
-        self.sealer = Sealer(self.database, self.settings.seal_seconds)
+        self.shifts = (
+            Schedule(self.database, self.writer, self.settings.due_poll_seconds).shift(),
+            Runner(self.database, self.settings.due_poll_seconds).shift(),
+            Sealer(self.database, self.settings.seal_seconds).shift(),
+        )
         self._authenticator = Authenticator(self.database, self.settings.principal_cache_seconds)
         self._planner = Planner(GRAPHQL_SCHEMA, schema.config.name_converter)
 
@@ -107,14 +108,12 @@ class Server:
             self.writer.start()
             self.roll_up.start()
             if self.settings.due_work:
-                self.schedule.start()
-                self.runner.start()
-                self.sealer.start()
+                for shift in self.shifts:
+                    shift.start()
             yield
         finally:
-            await self.schedule.stop()
-            await self.runner.stop()
-            await self.sealer.stop()
+            for shift in self.shifts:
+                await shift.stop()
             await self.writer.stop()
             await self.roll_up.stop()
             await self.database.close()

@@ -16,10 +16,8 @@ leaves the run as it was, and whoever comes begins it anew; one process works at
 what falls due (`schedule.py`).
 """
 
-import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -69,12 +67,11 @@ from app.store.matching import (
     Work,
     delete_matches,
 )
+from app.store.shifts import Lock, Shift, describe
 from app.store.writer import Writer
 
-LOCK = 5_138_008_554_137_003
 RUN_SECONDS = 1800.0
 ATTEMPTS = 3
-LONGEST_PAUSE_SECONDS = 10.0
 
 Kind = ReconciliationEventKind
 _RULES = list(Subject.__dataclass_fields__).index("rules")
@@ -782,45 +779,21 @@ async def _rows(
 
 @dataclass(slots=True)
 class Runner:
-    """The task that does the runs that were asked for, or stands by while another process does."""
+    """Does the runs that were asked for, on a shift; one that was cut off is begun anew."""
 
     database: Database
     poll_seconds: float
-    _pause: float = field(init=False)
-    _task: asyncio.Task[None] | None = None
 
-    def __post_init__(self) -> None:
-        self._pause = self.poll_seconds
+    def shift(self) -> Shift:
+        return Shift(
+            Lock.RECONCILIATIONS, self.database, self.work, self.poll_seconds, patience=RUN_SECONDS
+        )
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="reconciliations")
-
-    async def stop(self) -> None:
-        """Stop at once: a run that was begun is as if it had not been."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._work()
-            except Exception as fault:  # noqa: BLE001  whatever it is, the work must go on later
-                log.warning("reconciliations_wait", seconds=self._pause, **_describe(fault))
-                await asyncio.sleep(self._pause)
-                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-
-    async def _work(self) -> None:
-        """Stand by until the lock is ours, then work, until something goes wrong."""
-        async with await self.database.connect(patience=RUN_SECONDS) as connection:
-            while not (await _rows(connection, _TAKE_LOCK, {}))[0][0]:  # noqa: ASYNC110  it is elsewhere
-                await asyncio.sleep(self.poll_seconds)
-            while True:
-                for run in await _rows(connection, _UNFINISHED, {}):
-                    await run_one(connection, *run)
-                self._pause = self.poll_seconds
-                await asyncio.sleep(self.poll_seconds)
+    async def work(self, connection: Connection) -> float:
+        """Do them all; return when to look again."""
+        for run in await _rows(connection, _UNFINISHED, {}):
+            await run_one(connection, *run)
+        return self.poll_seconds
 
 
 async def run_one(
@@ -858,18 +831,12 @@ async def run_one(
             ):
                 raise
             failure = type(fault).__name__
-            log.exception("reconciliation_failed", run=str(run_id), **_describe(fault))
+            log.exception("reconciliation_failed", run=str(run_id), **describe(fault))
             break
         else:
             return found
     await connection.execute(_FAIL_RUN, {**this, "failure": failure})
     return None
-
-
-def _describe(fault: BaseException) -> dict[str, str | None]:
-    """What may be logged of a fault: never its message, which may quote values."""
-    sqlstate = fault.sqlstate if isinstance(fault, psycopg.Error) else None
-    return {"fault": type(fault).__name__, "sqlstate": sqlstate}
 
 
 # ---- statements ----------------------------------------------------------------------------------
@@ -1195,7 +1162,6 @@ _ENTRIES_OF_TRANSACTION = """
     ORDER BY e.sequence
 """
 
-_TAKE_LOCK = f"SELECT pg_try_advisory_lock({LOCK})"
 _FOR_MANY_ROWS = "SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)"
 _UNFINISHED = """
     SELECT n.organization_id, n.run_id, n.reconciliation_id, n.api_key_id, l.mode

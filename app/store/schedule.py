@@ -6,9 +6,7 @@ here, and nothing can be lost or done twice: whoever is killed leaves the piece 
 whoever comes finds what is due by asking the table, and what two try at once the second one finds
 done.
 
-One process works at a time, for it would be a waste if all tried the same: the one whose session
-has the advisory lock. When it dies its session ends, the lock is free, and another one has it at
-its next poll. The lock guards no promise; should two work for a moment, nothing comes of it.
+One process works at a time (`shifts`); should two, nothing comes of it.
 
 A pass goes once through all that is due, holds and then lots, oldest first, a bounded number at a
 time, and does one step of each schedule of statements whose month is over (see
@@ -20,13 +18,11 @@ when the writer is overloaded, it waits and goes on.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import structlog
 from uuid_utils.compat import uuid7
 
@@ -36,6 +32,7 @@ from app.ledger.posting import Deferred, Postponed
 from app.ledger.refusals import Overloaded
 from app.store.database import Connection, Database, Unavailable
 from app.store.posting import Answer
+from app.store.shifts import Lock, Shift, describe
 from app.store.statement_schedules import (
     FIND_DUE_SCHEDULES,
     NEXT_DUE_SCHEDULE,
@@ -44,9 +41,7 @@ from app.store.statement_schedules import (
 )
 from app.store.writer import Writer
 
-LOCK = 5_138_008_554_137_002
 IN_FLIGHT = 100
-LONGEST_PAUSE_SECONDS = 10.0
 NO_PIECE = (datetime(1, 1, 1, tzinfo=UTC), UUID(int=0), UUID(int=0))
 
 FIND_DUE_HOLDS = """
@@ -77,15 +72,6 @@ NEXT_DUE = f"""
         ({NEXT_DUE_SCHEDULE})
     ) - statement_timestamp())::float8
 """  # noqa: S608  all of it is ours
-
-TAKE_LOCK = f"SELECT pg_try_advisory_lock({LOCK})"
-
-# Lest a machine that vanished keep the lock for hours.
-KEEP_ALIVE = """
-    SELECT set_config('tcp_keepalives_idle', '10', false),
-        set_config('tcp_keepalives_interval', '5', false),
-        set_config('tcp_keepalives_count', '3', false)
-"""
 
 log = structlog.get_logger(__name__)
 
@@ -125,50 +111,21 @@ def _lot(
 
 @dataclass(slots=True)
 class Schedule:
-    """The task that does what is due, or stands by while another process does."""
+    """Does what is due, on a shift."""
 
     database: Database
     writer: Writer
     poll_seconds: float
-    _pause: float = field(init=False)
-    _task: asyncio.Task[None] | None = None
 
-    def __post_init__(self) -> None:
-        self._pause = self.poll_seconds
+    def shift(self) -> Shift:
+        return Shift(Lock.SCHEDULE, self.database, self.work, self.poll_seconds)
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="schedule")
-
-    async def stop(self) -> None:
-        """Stop at once: what was not done by now stays due."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._work()
-            except Exception as fault:  # noqa: BLE001  whatever it is, the work must go on later
-                log.warning("due_work_waits", seconds=self._pause, **_describe(fault))
-                await asyncio.sleep(self._pause)
-                self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
-
-    async def _work(self) -> None:
-        """Stand by until the lock is ours, then work, until something goes wrong."""
-        async with await self.database.connect() as connection:
-            await connection.execute(KEEP_ALIVE)
-            while not (await _rows(connection, TAKE_LOCK))[0][0]:  # noqa: ASYNC110  it is elsewhere
-                await asyncio.sleep(self.poll_seconds)
-            while True:
-                failed = await self._pass(connection)
-                self._pause = pause = self.poll_seconds
-                if not failed:
-                    ((seconds,),) = await _rows(connection, NEXT_DUE)
-                    if seconds is not None:
-                        pause = min(max(seconds, 0), self.poll_seconds)
-                await asyncio.sleep(pause)
+    async def work(self, connection: Connection) -> float:
+        """Try all that is due; return when to look again."""
+        if await self._pass(connection):
+            return self.poll_seconds
+        ((seconds,),) = await _rows(connection, NEXT_DUE)
+        return self.poll_seconds if seconds is None else min(max(seconds, 0), self.poll_seconds)
 
     async def _pass(self, connection: Connection) -> int:
         """Try all that is due by now once; return how many pieces failed."""
@@ -216,7 +173,7 @@ def _report(pieces: Sequence[_Due], answers: Sequence[Answer | BaseException]) -
         elif isinstance(answer, BaseException):
             failed += 1
             if not isinstance(answer, Unavailable | Overloaded):
-                log.error("due_work_failed", subject=str(piece.subject), **_describe(answer))
+                log.error("due_work_failed", subject=str(piece.subject), **describe(answer))
     return failed
 
 
@@ -225,9 +182,3 @@ async def _rows(
 ) -> Sequence[tuple[Any, ...]]:
     cursor = await connection.execute(statement, parameters)
     return await cursor.fetchall()
-
-
-def _describe(fault: BaseException) -> dict[str, str | None]:
-    """What may be logged of a fault: never its message, which may quote values."""
-    sqlstate = fault.sqlstate if isinstance(fault, psycopg.Error) else None
-    return {"fault": type(fault).__name__, "sqlstate": sqlstate}

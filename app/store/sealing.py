@@ -20,16 +20,12 @@ One process seals at a time, by an advisory lock that guards no promise: of two 
 block the second would meet a key that is taken, and begin anew.
 """
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
-
-import structlog
 
 from app.ledger.proofs import (
     FORMAT,
@@ -43,7 +39,7 @@ from app.ledger.proofs import (
     skip_of,
 )
 from app.store.database import Connection, Database
-from app.store.schedule import KEEP_ALIVE
+from app.store.shifts import Lock, Shift
 from app.store.totals import TOTALS
 
 REVISED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -90,12 +86,8 @@ The triggers of the migrations have the same lists. A column that is added to on
 revisions before.
 """
 
-LOCK = 5_138_008_554_137_004
-LONGEST_PAUSE_SECONDS = 60.0
 SHARE = 50
 """Looking for ledgers with something to seal takes one part in so many of the time."""
-
-log = structlog.get_logger(__name__)
 
 
 def micros(moment: str) -> str:
@@ -478,46 +470,19 @@ async def _rows(
 
 @dataclass(slots=True)
 class Sealer:
-    """The task that seals what was recorded, or stands by while another process does."""
+    """Seals what was recorded, on a shift."""
 
     database: Database
     pause_seconds: float
-    _task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="sealer")
+    def shift(self) -> Shift:
+        return Shift(Lock.SEALING, self.database, self.work, self.pause_seconds)
 
-    async def stop(self) -> None:
-        """End at once; a block that was begun is as if it had not been."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-
-    async def _run(self) -> None:
-        pause = self.pause_seconds
-        while True:
-            try:
-                async with await self.database.connect() as connection:
-                    await connection.execute(KEEP_ALIVE)
-                    taken = f"SELECT pg_try_advisory_lock({LOCK})"
-                    while not (await _rows(connection, taken))[0][0]:  # noqa: ASYNC110
-                        await asyncio.sleep(self.pause_seconds)
-                    while True:
-                        seconds = await self._pass(connection)
-                        pause = max(self.pause_seconds, SHARE * seconds)
-                        await asyncio.sleep(pause)
-            except Exception as fault:  # noqa: BLE001  whatever it is, sealing must go on later
-                sqlstate = getattr(fault, "sqlstate", None)
-                log.warning("sealing_waits", fault=type(fault).__name__, sqlstate=sqlstate)
-                pause = min(2 * pause, max(LONGEST_PAUSE_SECONDS, self.pause_seconds))
-                await asyncio.sleep(pause)
-
-    async def _pass(self, connection: Connection) -> float:
-        """Seal every ledger; return how many seconds it took to find those that need it."""
+    async def work(self, connection: Connection) -> float:
+        """Seal every ledger; return for how long to rest after what it took to look for them."""
         begun = time.monotonic()
         found = await unsealed(connection)
         taken = time.monotonic() - begun
         for organization_id, ledger_id in found:
             await seal(connection, organization_id, ledger_id)
-        return taken
+        return max(self.pause_seconds, SHARE * taken)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from app.store.schedule import LOCK
+from app.store.shifts import Lock
 from app.store.verify import verify
 from tests.api.market import Market
 from tests.api.test_periods import CLOSE
@@ -149,7 +149,7 @@ async def test_past_times_are_due_at_once(market: Market) -> None:
 
 async def test_a_settled_hold_is_due_no_more(market: Market) -> None:
     """What a client has settled or voided before its time stays as it is."""
-    at = soon(0.5)
+    at = soon(1.5)
     settled = await market.hold("one", "wallet", "shop", 10, postsAt=at)
     voided = await market.hold("two", "wallet", "shop", 10, expiresAt=at)
     probe = await market.hold("probe", "wallet", "shop", 10, expiresAt=at)
@@ -182,7 +182,7 @@ async def test_expired_though_nobody_has_looked(idle: Market) -> None:
 
 async def test_settled_before_it_expired(market: Market) -> None:
     """A settlement that came in time is replayed after the expiry."""
-    hold = await market.hold("hold", "wallet", "shop", 40, expiresAt=soon())
+    hold = await market.hold("hold", "wallet", "shop", 40, expiresAt=soon(2.0))
     part = {"entries": market.move("wallet", "shop", 1), "final": False}
     assert (await market.settle(hold, "settle", **part))["replayed"] is False
     await market.until(hold, is_done)
@@ -308,7 +308,7 @@ async def test_much_is_due_at_once(market: Market, database_url: str) -> None:
 
 async def test_settlements_race_the_expiry(market: Market, database_url: str) -> None:
     """However settlements, voids and retries meet the expiry, each hold ends once."""
-    at = soon(0.6)
+    at = soon(2.0)
     holds = [
         await market.hold(f"h{n}", "cash", "shop", 10, **{"expiresAt" if n % 2 else "postsAt": at})
         for n in range(20)
@@ -370,7 +370,8 @@ async def test_work_goes_on_when_its_session_ends(market: Market, database_url: 
 
 HELD = f"""
     SELECT pid FROM pg_locks
-    WHERE locktype = 'advisory' AND granted AND (classid::int8 << 32 | objid::int8) = {LOCK}
+    WHERE locktype = 'advisory' AND granted
+        AND (classid::int8 << 32 | objid::int8) = {Lock.SCHEDULE.value}
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 

@@ -291,7 +291,7 @@ async def test_a_lot_is_content(idle: Shop) -> None:
 
 async def test_expires_by_itself(shop: Shop, database_url: str) -> None:
     """At its time what is left goes to the breakage account, effective then, without a key."""
-    await shop.top_up("gift", 40, soon(0.5))
+    await shop.top_up("gift", 40, soon(1.5))
     await shop.post("purchase", "wallet", "shop", 15)
     (gift,) = await shop.until_lots(none_open)
     assert short([gift]) == [("gift", "EXPIRED", "0", "15", "25")]
@@ -352,7 +352,7 @@ async def test_velocity_limits_count_an_expiry(idle: Shop, database_url: str) ->
 
 async def test_what_holds_reserve_expires_when_they_end(shop: Shop, database_url: str) -> None:
     """What is reserved stays past its time, is settled from, and the rest expires at the end."""
-    await shop.top_up("gift", 40, soon(0.5))
+    await shop.top_up("gift", 40, soon(1.5))
     hold = await shop.hold("hold", "wallet", "shop", 30)
     await shop.until_lots(lambda lots: lots[0]["expired"] != "0")
     assert short(await shop.lots()) == [("gift", "OPEN", "30", "0", "10")]
@@ -367,7 +367,7 @@ async def test_what_holds_reserve_expires_when_they_end(shop: Shop, database_url
 
 async def test_refused_and_tried_again(shop: Shop, database_url: str) -> None:
     """An expiry that a rule refuses says why, and goes through when it is tried again."""
-    await shop.top_up("gift", 40, soon(0.5))
+    await shop.top_up("gift", 40, soon(1.5))
     await shop.set("breakage", "freeze")
     (gift,) = await shop.until_lots(lambda lots: lots[0]["lastRefusal"] is not None)
     refusal = gift["lastRefusal"]

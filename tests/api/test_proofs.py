@@ -14,6 +14,7 @@ import pytest
 import app
 from app.ledger.proofs import canonical
 from app.store import sealing
+from app.store.shifts import Lock
 from app.store.verify_proofs import verify_proofs
 from tests.api_client import SETTLE, Api, Json, open_api
 
@@ -190,7 +191,7 @@ async def test_sealing_goes_on_after_a_fault(database_url: str) -> None:
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
                 " AND granted AND (classid::int8 << 32 | objid::int8) = %s AND database ="
                 " (SELECT oid FROM pg_database WHERE datname = current_database())",
-                (sealing.LOCK,),
+                (Lock.SEALING.value,),
             ).fetchall()
         assert ended == [(True,)]
         await sealed(api, (await api.post(ledger, a, b, 5))["transaction"]["id"])

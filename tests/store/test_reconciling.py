@@ -356,7 +356,7 @@ async def test_the_task_runs_what_was_asked_for(desk: Desk) -> None:
         "UPDATE reconciliation_runs SET status = 'running', started_at = now()"
         " WHERE reconciliation_id = %(r)s RETURNING 1"
     )
-    runner = Runner(desk.database, 0.02)
+    runner = Runner(desk.database, 0.02).shift()
     runner.start()
     try:
         async with asyncio.timeout(60):
