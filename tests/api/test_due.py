@@ -308,7 +308,7 @@ async def test_much_is_due_at_once(market: Market, database_url: str) -> None:
 
 async def test_settlements_race_the_expiry(market: Market, database_url: str) -> None:
     """However settlements, voids and retries meet the expiry, each hold ends once."""
-    at = soon(2.0)
+    at = soon(0.6)
     holds = [
         await market.hold(f"h{n}", "cash", "shop", 10, **{"expiresAt" if n % 2 else "postsAt": at})
         for n in range(20)
