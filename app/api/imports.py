@@ -67,6 +67,10 @@ PATH = "/statements/import"
 MAX_IMPORTS = 4
 """Imports of one process at a time: each has a session of the database, and a thread at times."""
 
+MAX_RATIO, UNSUSPICIOUS_BYTES = 100, 4 * 1024 * 1024
+TOO_DENSE = f"The body unpacks to more than {MAX_RATIO} times its size."
+"""Beyond the first bytes; a statement shrinks to a tenth or so, a bomb to a thousandth."""
+
 PIECE_BYTES = 65_536
 LINES_AT_ONCE = 5000
 PROGRESS_SECONDS = 0.5
@@ -334,6 +338,8 @@ class _Upload:
                 total += len(piece)
                 if max(total, self.bytes_read) > self.endpoint.max_bytes:
                     raise ImportFailed(FailureCode.TOO_LARGE, self._too_large())
+                if total > UNSUSPICIOUS_BYTES + MAX_RATIO * self.bytes_read:
+                    raise ImportFailed(FailureCode.TOO_LARGE, TOO_DENSE)
                 yield piece
         if gunzip:
             gunzip.end()

@@ -17,6 +17,7 @@ what falls due (`schedule.py`).
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any, NamedTuple
@@ -54,6 +55,7 @@ from app.ledger.refusals import (
     ReconciliationClosed,
     ReconciliationIncomplete,
     ReconciliationNotFound,
+    TransactionNotReversible,
     ValidationFailed,
 )
 from app.store.database import Connection, Database, Row, tenancy
@@ -144,18 +146,17 @@ async def request_run(connection: Connection, author: Author, reconciliation_id:
     ledger_id, status = found[0]
     if status == "closed":
         raise ReconciliationClosed
-    ((run_id,),) = await _rows(
-        connection,
-        _REQUEST_RUN,
-        {
-            "organization": author.scope.organization_id,
-            "reconciliation": reconciliation_id,
-            "ledger": ledger_id,
-            "run": uuid7(),
-            "api_key": author.api_key_id,
-        },
-    )
-    return UUID(str(run_id))
+    asked = {
+        "organization": author.scope.organization_id,
+        "reconciliation": reconciliation_id,
+        "ledger": ledger_id,
+        "run": uuid7(),
+        "api_key": author.api_key_id,
+    }
+    # Nothing comes back where somebody else's was added in between; the next look sees it.
+    while not (waiting := await _rows(connection, _REQUEST_RUN, asked)):
+        pass
+    return UUID(str(waiting[0][0]))
 
 
 async def close(
@@ -467,10 +468,13 @@ async def undo_resolution(
             description=f"Undone: {reason}"[:2000],
         )
         command.check()
-        reversal_id = _transaction_of(await writer.write(command))
-        details["transactions"] = [reversal_id]
+        with suppress(TransactionNotReversible):  # where somebody has reversed it all already
+            await writer.write(command)
+        reversed_by = {**subject.parameters, "sequence": discrepancy.transaction_sequence}
+        reversals = [one for (one,) in await _rows(connection, _REVERSALS, reversed_by)]
+        details["transactions"] = reversals
         subject = await _lock_open(connection, author.scope, subject.reconciliation_id)
-        await _unlink(connection, subject, author, discrepancy, transaction_id, reversal_id, reason)
+        await _unlink(connection, subject, author, discrepancy, transaction_id, reversals, reason)
     await connection.execute(_UNDO, {**subject.parameters, "discrepancy": discrepancy_id})
     await _tell(connection, subject, author, Kind.RESOLUTION_UNDONE, reason, details)
     await Work(connection, subject).examine()
@@ -723,13 +727,17 @@ async def _unlink(
     author: Author,
     discrepancy: _Discrepancy,
     transaction_id: UUID,
-    reversal_id: UUID,
+    reversals: Sequence[UUID],
     reason: str,
 ) -> None:
     """Take the adjusting entries out of their match, and match them with their reversal."""
     assert discrepancy.resolved_match_id is not None
     adjusting = [entry for _, entry, _ in await _entries_of(connection, subject, transaction_id)]
-    reversing = [entry for _, entry, _ in await _entries_of(connection, subject, reversal_id)]
+    reversing = [
+        entry
+        for reversal_id in reversals
+        for _, entry, _ in await _entries_of(connection, subject, reversal_id)
+    ]
     if discrepancy.match_id is None:
         await delete_matches(connection, subject, [discrepancy.resolved_match_id])
     else:
@@ -1147,6 +1155,12 @@ _TRANSACTION_OF_SEQUENCE = """
     SELECT t.transaction_id, t.effective_at FROM transactions t
     WHERE t.organization_id = %(organization)s AND t.ledger_id = %(ledger)s
         AND t.sequence = %(sequence)s
+"""
+_REVERSALS = """
+    SELECT t.transaction_id FROM transactions t
+    WHERE t.organization_id = %(organization)s AND t.ledger_id = %(ledger)s
+        AND t.reverses_sequence = %(sequence)s
+    ORDER BY t.sequence
 """
 _ENTRIES_OF_TRANSACTION = """
     SELECT t.sequence, e.sequence, EXISTS (

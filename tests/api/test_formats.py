@@ -365,6 +365,7 @@ HEAD = b":20:A\n:25:1\n:28C:1/1\n:60F:C260301EUR0,00\n"
 HOSTILE_MT940 = {
     "nothing": (b"", 1),
     "garbage": (b"hello\n" * 30, 21),
+    "a message cut short": (b"{1:F01}{2:O940}{4:\n" + HEAD + b":62F:C260301EUR0,0", 7),
     "no closing balance": (HEAD + b":61:2603010301C5,00NTRFA//B\n", 6),
     "a statement within another": (HEAD + b":20:B\n", 5),
     "a line without its balance": (b":20:A\n:61:2603010301C5,00NTRFA//B\n:62F:C260301EUR5,00\n", 2),

@@ -262,6 +262,16 @@ async def test_gzip_is_unpacked(office: Office) -> None:
     assert (first["bytesRead"], first["bytesTotal"]) == (str(len(packed)), str(len(packed)))
 
 
+async def test_a_body_that_is_mostly_nothing_is_refused(office: Office) -> None:
+    """Long before it is as large as a file may be."""
+    packed = gzip.compress(b"Date,Amount,Text\n" + b"\n" * 20_000_000)
+    response = await office.upload(packed, {"Content-Encoding": "gzip"}, profile="plain")
+    assert response.status_code == 413
+    failure = response.json()["import"]["failure"]
+    assert failure["message"] == "The body unpacks to more than 100 times its size."
+    await office.nothing_is_stored()
+
+
 @pytest.mark.parametrize(
     ("packed", "code"),
     [

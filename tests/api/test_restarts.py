@@ -6,6 +6,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from app.store.database import Unavailable
+from app.store.shifts import Lock
 from tests.api_client import Api
 
 END_ALL = """
@@ -35,7 +36,7 @@ async def test_first_after_a_restart(
     await fill_pools(api)
     async with await psycopg.AsyncConnection.connect(server_url, autocommit=True) as owner:
         ended = await owner.execute(END_ALL, [name])
-        assert ended.rowcount == 8 + 4 + 1 + 1  # pools, writer, schedule
+        assert ended.rowcount == 8 + 4 + 1 + len(Lock)  # pools, writer, shifts
     match asked:
         case "query":
             assert await api.balances(wallet) == (5, 0, 5, 5)

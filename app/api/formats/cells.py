@@ -260,8 +260,8 @@ class CsvReader:
                 malformed(f"There is no column {text}.", number, len(headers))
             return int(place[1]) - 1
         if headers.count(text) != 1:
-            found = "two columns" if text in headers else "no column"
-            malformed(f"There is {found} of the header {text!r}.", number, 1)
+            found = "are two columns" if text in headers else "is no column"
+            malformed(f"There {found} of the header {text!r}.", number, 1)
         return headers.index(text)
 
     def _line(self, number: int, record: Sequence[str]) -> Line:

@@ -69,7 +69,7 @@ def minor_units(text: str, exponent: int, *, zeros: bool = False) -> int:
     """
     match = _NUMBER.fullmatch(text)
     if match is None or len(text) > MAX_DIGITS:
-        raise ValueError("this is not an amount")
+        raise ValueError("digits are wanted")
     sign, whole, decimals = match[1], match[2], match[3] or ""
     if zeros and len(decimals) > exponent:
         decimals = decimals[:exponent] + decimals[exponent:].rstrip("0")

@@ -77,6 +77,7 @@ class SwiftReader:
         self._statement: Statement | None = None  # the one in hand, until it is closed
         self._exponent: int | None = None
         self._pending: Line | None = None  # a line that may yet have details
+        self._open = False  # whether the block of fields was begun in braces, and not ended
 
     def feed(self, data: bytes) -> Lines:
         for line in self._text.feed(data):
@@ -88,6 +89,8 @@ class SwiftReader:
         yield from self._end_field()
         yield from self._end_line()
         place = (self._text.number + 1, 1)
+        if self._open:
+            malformed("The message is cut short: its block 4 has no end (-}).", *place)
         if self._statement is not None:
             malformed("The statement is cut short: it has no closing balance (:62F:).", *place)
         if not self.statements:
@@ -107,6 +110,7 @@ class SwiftReader:
             return
         elif _ENVELOPE.fullmatch(line):
             yield from self._end_field()
+            self._open = "{4:" in line
         elif self._tag is not None and not line.startswith(":"):
             self._field.append(line)
             if len(self._field) > MAX_FIELD_LINES:
