@@ -89,6 +89,7 @@ LONG_PATH_SOCKETS = Path("/tmp")  # noqa: S108  not TMPDIR, in which two process
 LONGEST_LOG = 16 * 1024 * 1024
 LOG_END = 2000
 STATUS_LINE = 7  # of postmaster.pid, counted from 0
+COMING_UP = {b"starting", b"standby", b"ready"}  # what it says there; the fourth word is "stopping"
 
 DEFAULT_SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
@@ -238,7 +239,7 @@ class EmbeddedPostgres:
                     raise StartFailed(f"PostgreSQL did not start.\n{self._log_end(log_start)}")
                 if supervisor is None:
                     supervisor = self._launch_unless_busy(user, deadline)
-                recovering = answer == Ping.REJECT and self._is_starting()
+                recovering = answer == Ping.REJECT and self._is_coming_up()
                 if time.monotonic() >= deadline and not recovering:
                     raise StartFailed(
                         f"PostgreSQL in {self._directory} does not answer, and the time for its"
@@ -369,11 +370,11 @@ class EmbeddedPostgres:
     def _ping(self) -> Ping:
         return Ping(PGconn.ping(f"{self.owner_url}&connect_timeout=2".encode()))
 
-    def _is_starting(self) -> bool:
-        """Whether the server, which is there, says that it is starting (or recovering)."""
+    def _is_coming_up(self) -> bool:
+        """Whether the server, which is there, says that it is starting or, by now, ready."""
         with contextlib.suppress(OSError):
             lines = (self._data / "postmaster.pid").read_bytes().split(b"\n")
-            return len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == b"starting"
+            return len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() in COMING_UP
         return False
 
     def _obstacle(self) -> str:

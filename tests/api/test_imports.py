@@ -466,11 +466,12 @@ async def test_a_killed_server_leaves_nothing_that_is_importing(
     dead = (await office.imports())[-1]
     with psycopg.connect(database_url, autocommit=True) as connection:
         # As if its server had been killed: the session is gone, and nobody says so.
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        gone = connection.execute(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory'"
             " AND ((classid::int8 << 32) | objid::int8) = hashtextextended(%s::uuid::text, 9)",
             [dead["id"][4:]],
-        )
+        ).fetchall()
+    assert gone == [(True,)]
     await sweep_all(office.api.server.database)
     first, second = await office.imports()
     assert (first["id"], first["status"]) == (alive["id"], "IMPORTING")
