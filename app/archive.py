@@ -36,10 +36,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 from app.api.ids import LEDGER, decode_as, encode
-from app.store import portable
-from app.store.portable import TABLES, NotRestored, Portable
-from app.store.verify import reading
-from app.store.verify_proofs import Checkpoint
+from app.store.audit import portable
+from app.store.audit.portable import TABLES, NotRestored, Portable
+from app.store.audit.verify import reading
+from app.store.audit.verify_proofs import Checkpoint
 
 VERSION = 1
 MANIFEST = "manifest.json"

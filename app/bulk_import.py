@@ -19,8 +19,8 @@ from urllib.parse import SplitResult, urlencode
 
 import orjson
 
-from app.api.bulk import MEDIA, PATH, WINDOW_BYTES, WINDOW_LINES
-from app.api.json_lines import Lines
+from app.api.http.bulk import MEDIA, PATH, WINDOW_BYTES, WINDOW_LINES
+from app.api.http.json_lines import Lines
 
 READ_BYTES = 512 * 1024
 MAX_LINE_BYTES = WINDOW_BYTES - READ_BYTES

@@ -32,24 +32,24 @@ from app.api.ids import LEDGER, decode_as, encode
 from app.api.schema import schema_text
 from app.archive import Encoding, NotExported
 from app.bulk_import import Import, ImportStopped, Refused
-from app.ledger.accounts import Mode
-from app.ledger.commands import MAX_NAME_LENGTH, check_text
+from app.ledger.accounts.state import Mode
 from app.ledger.refusals import ValidationFailed
+from app.ledger.transactions.commands import MAX_NAME_LENGTH, check_text
 from app.logs import configure_logs
 from app.place import NotMigrated, WrongAddress, database_place, require_migrated
 from app.seed import is_empty, seed
 from app.server import Server
 from app.settings import Settings
 from app.store import identity
+from app.store.audit.portable import NotRestored
+from app.store.audit.sealing import newest_checkpoints
+from app.store.audit.verify import Violation
+from app.store.audit.verify import verify as verify_database
+from app.store.audit.verify_proofs import Checkpoint, verify_proofs
 from app.store.database import Connection, Unavailable, UnsafeDatabase
-from app.store.embedded import EmbeddedPostgresError
+from app.store.embedded.server import EmbeddedPostgresError
 from app.store.identity import Permission
 from app.store.migrate import migrate as migrate_database
-from app.store.portable import NotRestored
-from app.store.sealing import newest_checkpoints
-from app.store.verify import Violation
-from app.store.verify import verify as verify_database
-from app.store.verify_proofs import Checkpoint, verify_proofs
 from app.workers import WorkerFailed, serve_alone, serve_by_workers, when_told_to_stop
 
 T = TypeVar("T")

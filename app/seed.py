@@ -12,15 +12,20 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.administration import CreateAccount, CreateLedger
-from app.ledger.balances import Direction
-from app.ledger.commands import EntryDraft, PostTransaction, SettleTransaction, VoidTransaction
-from app.ledger.posting import Recorded
-from app.store.administration import create_accounts, create_ledger
+from app.ledger.accounts.administration import CreateAccount, CreateLedger
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.transactions.commands import (
+    EntryDraft,
+    PostTransaction,
+    SettleTransaction,
+    VoidTransaction,
+)
+from app.ledger.transactions.posting import Recorded
+from app.store.accounts.administration import create_accounts, create_ledger
 from app.store.database import Database
 from app.store.identity import Permission, create_key, create_organization, list_organizations
-from app.store.writer import Writer
+from app.store.transactions.writer import Writer
 
 ORGANIZATION = "Demo"
 LEDGER = "Demo marketplace"

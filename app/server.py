@@ -26,24 +26,27 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from app.api import bulk, downloads, graphiql, imports
-from app.api.authentication import Authenticator
-from app.api.context import Context
-from app.api.documents import Documents, Limits
-from app.api.http import GraphQLEndpoint
-from app.api.metrics import CONTENT_TYPE, RequestCounts, exposition
-from app.api.plans import Planner
+from app.api import graphiql
+from app.api.engine.context import Context
+from app.api.engine.documents import Documents, Limits
+from app.api.engine.plans import Planner
+from app.api.http import bulk
+from app.api.http.authentication import Authenticator
+from app.api.http.graphql import GraphQLEndpoint
+from app.api.http.metrics import CONTENT_TYPE, RequestCounts, exposition
+from app.api.reconciliation import imports
 from app.api.schema import schema
+from app.api.statements import downloads
 from app.settings import Settings
-from app.store import intake
+from app.store.accounts.totals import RollUp
+from app.store.audit.sealing import Sealer
 from app.store.database import Busy, Database, Unavailable
 from app.store.identity import Principal
-from app.store.reconciling import Runner
-from app.store.schedule import Schedule
-from app.store.sealing import Sealer
+from app.store.reconciliation import intake
+from app.store.reconciliation.runs import Runner
 from app.store.shifts import Shift
-from app.store.totals import RollUp
-from app.store.writer import Writer
+from app.store.transactions.schedule import Schedule
+from app.store.transactions.writer import Writer
 
 GRAPHQL_SCHEMA = schema._schema  # noqa: SLF001  strawberry offers no other way
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import httpx
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from app.server import Server
 from app.settings import Settings
 from app.store.identity import Permission, create_key, create_organization

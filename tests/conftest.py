@@ -19,7 +19,7 @@ from hypothesis import settings
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Composed, Identifier
 
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded.server import EmbeddedPostgres
 from app.store.migrate import migrate
 from tests.api_client import Api, open_api
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from app import bulk_import, cli
-from app.api.bulk import PATH
+from app.api.http.bulk import PATH
 from tests.test_serve import (
     LEDGERS,
     PATIENCE_SECONDS,

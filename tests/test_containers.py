@@ -15,8 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.errors import InsufficientPrivilege
 
 from app.settings import Settings
-from app.store.embedded_system import Binaries
-from app.store.verify import verify
+from app.store.audit.verify import verify
+from app.store.embedded.system import Binaries
 from tests.api_client import open_api
 
 ROOT = Path(__file__).parent.parent

@@ -1,6 +1,6 @@
 """What the server says of its own health; see tests/test_serve.py for a database that is away."""
 
-from app.ledger.accounts import Mode, Scope
+from app.ledger.accounts.state import Mode, Scope
 from tests.api_client import open_api
 
 READ = "SELECT name FROM ledgers WHERE organization_id = %(organization)s"

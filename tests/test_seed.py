@@ -7,7 +7,7 @@ from app.api.graphiql import examples
 from app.seed import ORDERS, SELLERS, is_empty, seed
 from app.server import Server
 from app.settings import Settings
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api_client import Api
 
 

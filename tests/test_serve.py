@@ -24,7 +24,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded.server import EmbeddedPostgres
 from app.store.migrate import migrate
 from tests.api_client import CREATE_ACCOUNT, CREATE_LEDGER, SETTLE
 from tests.conftest import empty_database

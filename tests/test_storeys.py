@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ MAY_IMPORT = {
     "api": {"api", "store", "ledger"},
 }
 """What each storey may import of `app`; the files beside them are the roof and may import all."""
+
+MOST_MODULES = 12
 
 IMPURE = {"asyncio", "http", "io", "logging", "os", "pathlib", "random", "secrets", "socket", "ssl"}
 IMPURE |= {"subprocess", "sys", "tempfile", "threading", "time", "urllib"}
@@ -52,6 +55,23 @@ def test_imports_go_down() -> None:
         if name.split(".")[0] == "app" and name.split(".")[1] not in allowed
     ]
     assert wrong == []
+
+
+def test_storeys_have_packages_by_the_same_nouns() -> None:
+    """No folder is a heap of files, and the packages of the ledger have their like above it."""
+    folders = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    heaps = {
+        str(folder.relative_to(ROOT)): modules
+        for folder, modules in folders.items()
+        if modules > MOST_MODULES and folder.name != "versions"
+    }
+    nouns = {
+        storey: {path.stem for path in (APP / storey).iterdir() if path.stem[0] != "_"}
+        for storey in MAY_IMPORT
+    }
+    packages = {path.name for path in (APP / "ledger").iterdir() if (path / "__init__.py").exists()}
+    assert heaps == {}
+    assert packages <= nouns["store"] & nouns["api"]
 
 
 def test_ledger_imports_the_standard_library_only() -> None:

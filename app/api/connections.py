@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 import strawberry
 
-from app.api.context import Context
+from app.api.engine.context import Context
 from app.api.errors import Code, CodedError
 from app.store.reading import Condition, Listing, Page
 

@@ -26,8 +26,8 @@ from app.api.enums import (
 from app.api.errors import Code, CodedError
 from app.api.ids import ACCOUNT, decode_as
 from app.api.scalars import JSON, Amount, Date, DateTime
-from app.ledger.commands import check_metadata
 from app.ledger.refusals import ValidationFailed
+from app.ledger.transactions.commands import check_metadata
 from app.store.reading import Condition
 
 MAX_VALUES = 100

@@ -7,10 +7,10 @@ from uuid import UUID
 
 import strawberry
 
-from app.api.accounts import Account
+from app.api.accounts.lots import CreditLot
+from app.api.accounts.types import Account
 from app.api.connections import MAX_PAGE, After, Connection, First, connect
-from app.api.context import Info
-from app.api.entries import Entry
+from app.api.engine.context import Info
 from app.api.enums import Mode, Permission
 from app.api.errors import Code, CodedError
 from app.api.filters import LedgerFilter
@@ -35,24 +35,30 @@ from app.api.ids import (
     decode,
     decode_as,
 )
-from app.api.ledgers import Ledger
-from app.api.lots import CreditLot
+from app.api.ledgers.types import Ledger
 from app.api.nodes import Node
-from app.api.outside import ExternalAccount, ExternalStatement, StatementImport, StatementLine
-from app.api.reconciliations import (
+from app.api.reconciliation.outside import (
+    ExternalAccount,
+    ExternalStatement,
+    StatementImport,
+    StatementLine,
+)
+from app.api.reconciliation.types import (
     Discrepancy,
     Reconciliation,
     ReconciliationMatch,
     ReconciliationRun,
 )
 from app.api.scalars import DateTime
-from app.api.settlements import Settlement
-from app.api.statement_schedules import StatementSchedule
-from app.api.statements import Statement
-from app.api.templates import TransactionTemplate, find_template
-from app.api.transactions import Transaction
-from app.store import identity, reconciliation_rows, rows
+from app.api.statements.schedules import StatementSchedule
+from app.api.statements.settlements import Settlement
+from app.api.statements.types import Statement
+from app.api.templates.types import TransactionTemplate, find_template
+from app.api.transactions.entries import Entry
+from app.api.transactions.types import Transaction
+from app.store import identity, rows
 from app.store.reading import Lookup
+from app.store.reconciliation import rows as reconciliation_rows
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
 LedgerId = Annotated[strawberry.ID, strawberry.argument(description="The ledger.")]

@@ -15,9 +15,9 @@ from uuid import UUID
 
 import strawberry
 
-from app.api.accounts import Account, find_account
-from app.api.balances import Currency
-from app.api.context import Info
+from app.api.accounts.balances import Currency
+from app.api.accounts.types import Account, find_account
+from app.api.engine.context import Info
 from app.api.enums import (
     AccountStatus,
     Direction,
@@ -32,8 +32,8 @@ from app.api.enums import (
 from app.api.ids import DISCREPANCY, MATCH, decode_as, encode
 from app.api.nodes import UserError
 from app.api.scalars import Amount, DateTime, Sequence
-from app.api.statements import Statement, find_statement
-from app.api.transactions import Transaction
+from app.api.statements.types import Statement, find_statement
+from app.api.transactions.types import Transaction
 from app.ledger import refusals
 from app.ledger.refusals import Refusal
 from app.store import rows

@@ -3,19 +3,19 @@
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
-from app.api.account_mutations import AccountMutations
-from app.api.ledger_mutations import LedgerMutations
-from app.api.outside_mutations import OutsideMutations
-from app.api.profile_mutations import ProfileMutations
+from app.api.accounts.mutations import AccountMutations
+from app.api.accounts.velocity_limit_mutations import VelocityLimitMutations
+from app.api.ledgers.mutations import LedgerMutations
 from app.api.queries import Query
-from app.api.reconciliation_mutations import ReconciliationMutations
+from app.api.reconciliation.mutations import ReconciliationMutations
+from app.api.reconciliation.outside_mutations import OutsideMutations
+from app.api.reconciliation.profile_mutations import ProfileMutations
 from app.api.scalars import SCALARS
-from app.api.settlement_mutations import SettlementMutations
-from app.api.statement_mutations import StatementMutations
-from app.api.template_mutations import TemplateMutations
-from app.api.transaction_mutations import TransactionMutations
-from app.api.transfer_mutations import TransferMutations
-from app.api.velocity_limit_mutations import VelocityLimitMutations
+from app.api.statements.mutations import StatementMutations
+from app.api.statements.settlement_mutations import SettlementMutations
+from app.api.templates.mutations import TemplateMutations
+from app.api.transactions.mutations import TransactionMutations
+from app.api.transactions.transfer_mutations import TransferMutations
 
 
 @strawberry.type(

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import ClassVar, Self
 from uuid import UUID
 
-from app.ledger.balances import Direction
+from app.ledger.accounts.balances import Direction
 from app.ledger.values import immutable
 
 Path = tuple[str, ...]
@@ -296,9 +296,10 @@ class TransactionNotReversible(Refusal):
 
 @dataclass(eq=False, kw_only=True)
 class SettlementNotPossible(Refusal):
-    """The unsettled entries cannot be paid out; `reason` says why (see `settlements.py`).
+    """The unsettled entries cannot be paid out; `reason` says why.
 
-    `unsettled_amount` is their net on the account's normal side (minor units).
+    See `statements/settlements.py`. `unsettled_amount` is their net on the account's normal side
+    (minor units).
     """
 
     code = "SETTLEMENT_NOT_POSSIBLE"

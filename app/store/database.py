@@ -35,7 +35,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import ClauseElement
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
-from app.ledger.accounts import Scope
+from app.ledger.accounts.state import Scope
 
 MINIMUM_VERSION = 15
 POOL_SECONDS = 5.0

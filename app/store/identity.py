@@ -21,7 +21,7 @@ from zlib import crc32
 from sqlalchemy import bindparam, func, insert, or_, select, update
 from uuid_utils.compat import uuid7
 
-from app.ledger.accounts import Mode, Scope
+from app.ledger.accounts.state import Mode, Scope
 from app.store.database import Connection, sql
 from app.store.reading import of_organization
 from app.store.tables import api_key_ledgers, api_keys, ledgers, organizations

@@ -25,7 +25,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from app.ledger.statements import POSTED_EFFECTS, Statement
+from app.ledger.statements.statements import POSTED_EFFECTS, Statement
 from app.store.reading import Listing, Lookup, of_organization, visible
 from app.store.tables import (
     account_statements,

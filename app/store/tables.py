@@ -10,7 +10,7 @@ Three shapes carry the money:
     transactions        numbered 1, 2, 3 … in their ledger
     entries             append-only; a line of one transaction on one account
 
-and one is derived from the entries, to answer for any time soon (`totals.py`):
+and one is derived from the entries, to answer for any time soon (`accounts/totals.py`):
 
     account_totals      append-only; what an account's entries come to by span of effective time
 
@@ -49,14 +49,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlmodel import Field, SQLModel
 
-from app.ledger.accounts import AccountStatus, Mode
+from app.ledger.accounts.balances import Direction, Effect
+from app.ledger.accounts.periods import PeriodEventKind
+from app.ledger.accounts.state import AccountStatus, Mode
+from app.ledger.accounts.velocities import Period
 from app.ledger.amounts import MAX_AMOUNT
-from app.ledger.balances import Direction, Effect
-from app.ledger.commands import HoldReason
-from app.ledger.lots import MovementKind
-from app.ledger.outside import ExternalAccountKind, ImportStatus, StatementFormat
-from app.ledger.periods import PeriodEventKind
-from app.ledger.reconciliation import (
+from app.ledger.reconciliation.comparison import (
     DiscrepancyKind,
     DiscrepancyStatus,
     MatchOrigin,
@@ -66,8 +64,10 @@ from app.ledger.reconciliation import (
     ResolutionKind,
     RunStatus,
 )
-from app.ledger.transactions import EventKind, TransactionStatus
-from app.ledger.velocities import Period
+from app.ledger.reconciliation.outside import ExternalAccountKind, ImportStatus, StatementFormat
+from app.ledger.transactions.commands import HoldReason
+from app.ledger.transactions.lots import MovementKind
+from app.ledger.transactions.record import EventKind, TransactionStatus
 
 Moment = TIMESTAMP(timezone=True)
 Amount = Numeric(37, 0)
@@ -323,7 +323,7 @@ class VelocityLimit(SQLModel, table=True):
     """How much may go out of an account, or how often, in a window; and its usage so far.
 
     Usage counts the transactions made from `counted_from` on, of the account's entries after
-    `counted_after` (see app/ledger/velocities.py). Whoever changes a row holds its account's lock.
+    `counted_after` (see `accounts/velocities.py`). Whoever changes a row holds its account's lock.
     """
 
     __tablename__: ClassVar[str] = "velocity_limits"
@@ -604,7 +604,7 @@ class TransactionTemplate(SQLModel, table=True):
     """One version of a transaction template. Append-only, but for how it ends.
 
     `template_id` is of a code in its ledger; what the version says is `definition`, read and
-    written by `app.ledger.templates` alone.
+    written by `app.ledger.templates.templates` alone.
     """
 
     __tablename__: ClassVar[str] = "transaction_templates"
@@ -683,8 +683,9 @@ class TemplateUse(SQLModel, table=True):
 class AccountTotals(SQLModel, table=True):
     """What the first `sequence` entries of an account come to in one span of effective time.
 
-    Append-only, and a pure function of the entries: `totals.py` has the spans and who writes them.
-    It has no foreign key, which would do nothing but lock what postings need; `verify` looks.
+    Append-only, and a pure function of the entries: `accounts/totals.py` has the spans and who
+    writes them. It has no foreign key, which would do nothing but lock what postings need; `verify`
+    looks.
     """
 
     __tablename__: ClassVar[str] = "account_totals"
@@ -705,7 +706,7 @@ class AccountTotals(SQLModel, table=True):
 
 
 class CreditLot(SQLModel, table=True):
-    """A part of an account's money that expires (see app/ledger/lots.py).
+    """A part of an account's money that expires (see app/ledger/transactions/lots.py).
 
     What it was opened as stays; what is left, what expired and what is due change with the
     account's entries, under the account's lock. No foreign key leads to its entry: while statistics
@@ -1607,7 +1608,7 @@ class AccountStatement(SQLModel, table=True):
     """What an account's holder was told of a period, for ever. Append-only.
 
     Its lines are not kept twice: they are the entries that took effect in the period and had been
-    recorded at `account_version`, and what they said at `known_at` (see `statements.py`).
+    recorded at `account_version`, and what they said at `known_at` (`statements/statements.py`).
     """
 
     __tablename__: ClassVar[str] = "account_statements"

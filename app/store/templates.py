@@ -11,12 +11,12 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 from sqlalchemy import bindparam, func, insert, select, update
 
-from app.ledger.accounts import Scope
-from app.ledger.commands import PostTransaction
+from app.ledger.accounts.state import Scope
 from app.ledger.refusals import AccountNotFound, LedgerArchived, TemplateNotFound
-from app.ledger.templates import CreateTemplate, PostFromTemplate
-from app.ledger.transactions import Transaction
-from app.store.administration import among, bound, lock_ledger
+from app.ledger.templates.templates import CreateTemplate, PostFromTemplate
+from app.ledger.transactions.commands import PostTransaction
+from app.ledger.transactions.record import Transaction
+from app.store.accounts.administration import among, bound, lock_ledger
 from app.store.arrays import INT4S, INT8S, JSONS, TEXTS, UUIDS, arrays, int4, int8, json, text, uuid
 from app.store.database import Connection, sql, tenancy
 from app.store.pipeline import Statement, numbered

@@ -17,9 +17,9 @@ import uvicorn
 from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 
-from app.api.documents import Documents, Limits
+from app.api.engine.documents import Documents, Limits
 from app.api.errors import Code, CodedError, RequestRefused
-from app.api.http import GraphQLEndpoint, Headers
+from app.api.http.graphql import GraphQLEndpoint, Headers
 
 KEY = "Bearer small-key"
 SECRET = "hunter2-of-row-7"  # what no answer and no log line may hold

@@ -8,9 +8,13 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from app.ledger.administration import MAX_ACCOUNTS, MAX_EXPONENT
-from app.ledger.commands import MAX_DESCRIPTION_LENGTH, MAX_METADATA_BYTES, MAX_NAME_LENGTH
-from app.store.verify import verify
+from app.ledger.accounts.administration import MAX_ACCOUNTS, MAX_EXPONENT
+from app.ledger.transactions.commands import (
+    MAX_DESCRIPTION_LENGTH,
+    MAX_METADATA_BYTES,
+    MAX_NAME_LENGTH,
+)
+from app.store.audit.verify import verify
 from tests.api_client import SETTLE, VOID, Api, Json
 
 LEDGER = "id name description mode metadata createdAt archivedAt"

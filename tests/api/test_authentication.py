@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.api.authentication import Authenticator
 from app.api.errors import RequestRefused
-from app.ledger.accounts import Mode
+from app.api.http.authentication import Authenticator
+from app.ledger.accounts.state import Mode
 from app.store.database import Connection, Database, Unavailable
 from app.store.identity import Permission, create_key, create_organization
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from app.ledger.commands import Command
-from app.ledger.posting import Decision
-from app.store.writer import Writer
+from app.ledger.transactions.commands import Command
+from app.ledger.transactions.posting import Decision
+from app.store.transactions.writer import Writer
 from tests.api.market import ERROR, POSTING, TRANSACTION, Market
 from tests.api_client import Api, Json
 

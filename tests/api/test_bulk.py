@@ -16,13 +16,13 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 from structlog.testing import capture_logs
 
-from app.api import bulk
-from app.api.json_lines import Lines
-from app.ledger.accounts import Mode
+from app.api.http import bulk
+from app.api.http.json_lines import Lines
+from app.ledger.accounts.state import Mode
 from app.ledger.refusals import Overloaded
+from app.store.audit.verify import verify
 from app.store.identity import Permission, list_keys, revoke_key
-from app.store.verify import verify
-from app.store.writer import Writer
+from app.store.transactions.writer import Writer
 from tests.api.market import Market
 from tests.api_client import POST, Api, Json, open_api
 from tests.test_serve import is_somebody_waiting

@@ -5,7 +5,7 @@ import random
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api_client import POST, Api, open_api
 
 COUNT = """

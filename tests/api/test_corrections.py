@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api.market import Market
 from tests.api_client import Api, Json
 

@@ -17,8 +17,8 @@ from graphql import (
 )
 from graphql.language import Visitor, visit
 
-from app.api import documents as module
-from app.api.documents import NEWCOMERS, Document, Documents, Limits, Shelf, Walk
+from app.api.engine import documents as module
+from app.api.engine.documents import NEWCOMERS, Document, Documents, Limits, Shelf, Walk
 from app.api.errors import RequestErrors
 
 from .small_schema import GRAPHQL_SCHEMA, LIMITS

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from app.store.audit.verify import verify
 from app.store.shifts import Lock
-from app.store.verify import verify
 from tests.api.market import Market
 from tests.api.test_periods import CLOSE
 from tests.api_client import Api, Json, open_api

@@ -11,12 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.formats.camt import CamtReader
-from app.api.formats.cells import CsvReader, Profile
-from app.api.formats.ofx import OfxReader
-from app.api.formats.reading import Books, Reader
-from app.api.formats.swift import SwiftReader
-from app.ledger.outside import FailureCode, ImportFailed, Line, Statement, StatementFormat
+from app.api.reconciliation.formats.camt import CamtReader
+from app.api.reconciliation.formats.cells import CsvReader, Profile
+from app.api.reconciliation.formats.ofx import OfxReader
+from app.api.reconciliation.formats.reading import Books, Reader
+from app.api.reconciliation.formats.swift import SwiftReader
+from app.ledger.reconciliation.outside import (
+    FailureCode,
+    ImportFailed,
+    Line,
+    Statement,
+    StatementFormat,
+)
 from app.ledger.refusals import ValidationFailed
 
 SAMPLES = Path(__file__).parent.parent / "data" / "statements"

@@ -13,7 +13,7 @@ from graphql import ExecutionResult, Executor
 from structlog.testing import capture_logs
 
 from app.api.errors import Code, CodedError, RequestRefused, report_fault
-from app.api.http import GRAPHQL_RESPONSE, JSON, MAX_JSON_DEPTH, GraphQLEndpoint, negotiate
+from app.api.http.graphql import GRAPHQL_RESPONSE, JSON, MAX_JSON_DEPTH, GraphQLEndpoint, negotiate
 
 from .small_schema import KEY, LIMITS, SECRET, Contexts, build
 

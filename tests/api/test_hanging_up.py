@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from app.api import http
-from app.api.http import HUNG_UP_STATUS
+from app.api.http import graphql as http
+from app.api.http.graphql import HUNG_UP_STATUS
 from tests.api_client import POST, Api, Json
 
 PATIENCE_SECONDS = 60

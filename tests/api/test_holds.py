@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import pytest_asyncio
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from tests.api.market import Market
 from tests.api_client import Api, Json
 

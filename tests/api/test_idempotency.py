@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api_client import POST, SETTLE, VOID, Api, Json, open_api
 
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.store.identity import Permission
-from app.store.intake import LOST, sweep_all
+from app.store.reconciliation.intake import LOST, sweep_all
 from tests.api.test_outside import CREATE, LINES, Bank
 from tests.api_client import Api, Json, open_api
 

@@ -13,7 +13,7 @@ from itertools import count
 
 import pytest
 
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api.market import Market
 from tests.api.test_due import is_done
 from tests.api_client import Api, Json, open_api

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from app.api.schema import schema
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from app.store.identity import Permission, create_key, revoke_key
 from tests.api_client import Api, open_api
 

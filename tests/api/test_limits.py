@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.store.audit.verify import verify
 from app.store.database import Snapshot
 from app.store.identity import Permission
-from app.store.verify import verify
 from tests.api.market import Market
 from tests.api_client import POST, Api, Json, open_api
 

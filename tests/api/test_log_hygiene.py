@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from app.store import writer
 from app.store.database import Row, Snapshot
+from app.store.transactions import writer
 from tests.api_client import CREATE_ACCOUNT, CREATE_LEDGER, POST, SETTLE, Api, open_api
 
 SECRET = "canary5ecret"

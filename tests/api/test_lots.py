@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api.market import Market
 from tests.api.test_administration import ARCHIVE, CLOSE
 from tests.api.test_due import soon

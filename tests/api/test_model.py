@@ -25,9 +25,9 @@ from hypothesis.stateful import (
 )
 
 from app.api.ids import TRANSACTION, decode_as
-from app.ledger.accounts import Mode, Scope
-from app.ledger.commands import RunDue
-from app.store.verify import verify
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.transactions.commands import RunDue
+from app.store.audit.verify import verify
 from tests.api.market import REVERSING
 from tests.api_client import POST, SETTLE, VOID, Api, Json, open_api
 from tests.conftest import MakeDatabase

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from app.store.audit.verify import verify
 from app.store.identity import Permission
-from app.store.verify import verify
 from tests.api.market import Market
 from tests.api_client import Api, Json
 

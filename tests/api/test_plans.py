@@ -48,27 +48,29 @@ from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 from structlog.testing import capture_logs
 
-from app.api import account_mutations, ledger_mutations, transaction_mutations
-from app.api import context as contexts
-from app.api.context import Loaders
-from app.api.documents import Documents, Limits
+from app.api.accounts import mutations as account_mutations
+from app.api.engine import context as contexts
+from app.api.engine.context import Loaders
+from app.api.engine.documents import Documents, Limits
+from app.api.engine.loading import Load, Loader
+from app.api.engine.plans import Plan, Planner, Plans, Run, Unplanned
 from app.api.errors import Code, CodedError
-from app.api.http import GraphQLEndpoint
+from app.api.http.graphql import GraphQLEndpoint
 from app.api.ids import encode
-from app.api.loading import Load, Loader
+from app.api.ledgers import mutations as ledger_mutations
 from app.api.nodes import row_of
-from app.api.plans import Plan, Planner, Plans, Run, Unplanned
 from app.api.schema import schema
-from app.ledger.accounts import Mode
+from app.api.transactions import mutations as transaction_mutations
+from app.ledger.accounts.state import Mode
 from app.seed import seed
 from app.server import Server
 from app.settings import Settings
 from app.store import rows
+from app.store.audit.sealing import seal, unsealed
 from app.store.database import Snapshot
 from app.store.identity import Permission, create_key, list_organizations
 from app.store.reading import Listing, Lookup
-from app.store.sealing import seal, unsealed
-from app.store.writer import Writer
+from app.store.transactions.writer import Writer
 from tests.api import small_schema
 from tests.api_client import POST, Api, Json
 from tests.conftest import MakeDatabase
@@ -1194,9 +1196,9 @@ def test_resolvers_ask_their_info_for_the_context_only() -> None:
     """A plan's info has nothing else, and a mutation must not learn that after it has written."""
     asked = {
         match
-        for path in Path("app/api").glob("*.py")
+        for path in Path("app/api").rglob("*.py")
         for match in re.findall(r"\binfo\.(?!context\b)(\w+)", path.read_text())
-        if path.name not in ("documents.py", "plans.py", "http.py")
+        if path.name not in ("documents.py", "plans.py", "graphql.py")
     }
     assert asked == set()
 
@@ -1484,7 +1486,7 @@ async def test_plans_have_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MAX_VARIANTS", 1, ["plan", "graphql-core", "graphql-core", "graphql-core"]),
     ]:
         with monkeypatch.context() as bounded:
-            bounded.setattr(f"app.api.plans.{bound}", value)
+            bounded.setattr(f"app.api.engine.plans.{bound}", value)
             served = endpoint(SMALL, planner)
             taken = [(await post(served, Asked(query, {"a": a, "b": b})))[1] for a, b in picks]
         assert taken == expected

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from app.api.ids import LEDGER, decode_as
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from tests.api.market import POSTING, STATE, Market
 from tests.api_client import SETTLE, VOID, Api, Json
 

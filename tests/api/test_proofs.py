@@ -13,9 +13,9 @@ import pytest
 
 import app
 from app.ledger.proofs import canonical
-from app.store import sealing
+from app.store.audit import sealing
+from app.store.audit.verify_proofs import verify_proofs
 from app.store.shifts import Lock
-from app.store.verify_proofs import verify_proofs
 from tests.api_client import SETTLE, Api, Json, open_api
 
 VERIFIER = Path(app.__file__).with_name("verifier.py")

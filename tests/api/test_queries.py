@@ -12,7 +12,7 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from app.store.identity import Permission
 from tests.api_client import SETTLE, VOID, Api, Json, open_api
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from app.ledger.commands import MAX_METADATA_BYTES, MAX_METADATA_DEPTH
+from app.ledger.transactions.commands import MAX_METADATA_BYTES, MAX_METADATA_DEPTH
 from tests.api_client import CREATE_ACCOUNT, CREATE_LEDGER, POST, Api, Json
 
 LARGEST = 10**36

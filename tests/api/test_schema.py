@@ -31,7 +31,7 @@ from app.api.enums import ErrorCode
 from app.api.nodes import UserError
 from app.api.schema import schema, schema_text
 from app.ledger import refusals
-from app.ledger.balances import Direction
+from app.ledger.accounts.balances import Direction
 from app.ledger.refusals import Refusal
 
 ROOT = Path(__file__).parent.parent.parent

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from app.ledger import settlements
+from app.ledger.statements import settlements
 from tests.api_client import Api, Json
 
 SETTLE_ACCOUNT = """

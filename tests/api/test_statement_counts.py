@@ -14,12 +14,12 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from app.api import context
-from app.api.loading import Loader
+from app.api.engine import context
+from app.api.engine.loading import Loader
 from app.store import rows
+from app.store.audit.sealing import seal, unsealed
 from app.store.database import Row, Snapshot
 from app.store.reading import Listing, Lookup, key_statement, page_statement
-from app.store.sealing import seal, unsealed
 from tests.api_client import SETTLE, Api, Json
 
 ONE_OF_EACH = (

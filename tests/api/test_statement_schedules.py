@@ -11,9 +11,10 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from app.ledger.statement_schedules import beginning, following
-from app.store import statement_schedules, statements
-from app.store.statement_schedules import FIND_DUE_SCHEDULES, DueSchedule, run_step
+from app.ledger.statements.schedules import beginning, following
+from app.store.statements import schedules as statement_schedules
+from app.store.statements import statements
+from app.store.statements.schedules import FIND_DUE_SCHEDULES, DueSchedule, run_step
 from tests.api_client import Api, Json, open_api
 
 SCHEDULE = """

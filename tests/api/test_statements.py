@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pypdf import PdfReader
 
-from app.api import downloads
-from app.api.metrics import RequestCounts
-from app.api.statement_files import safe
+from app.api.http.metrics import RequestCounts
+from app.api.statements import downloads
+from app.api.statements.files import safe
 from tests.api_client import Api, Json
 
 STATE = """

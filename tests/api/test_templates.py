@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
+from app.store.audit.verify import verify
 from app.store.identity import Permission
-from app.store.verify import verify
 from tests.api.market import STATE, TRANSACTION
 from tests.api_client import SETTLE, Api, Json
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from tests.api_client import Api, Json
 
 

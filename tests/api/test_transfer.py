@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
+from app.store.audit.verify import verify
 from app.store.identity import Permission
-from app.store.verify import verify
 from tests.api.market import ERROR, TRANSACTION, Market
 from tests.api_client import Api, Json
 

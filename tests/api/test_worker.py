@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest_asyncio
 
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api.market import Market
 from tests.api.test_due import HELD, is_done, kinds
 from tests.api_client import Json, open_api

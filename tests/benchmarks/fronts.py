@@ -26,20 +26,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from app.api.documents import Documents, Limits
-from app.api.http import GraphQLEndpoint, Headers
-from app.api.plans import Planner
-from app.ledger.accounts import Account, AccountStatus, Ledger
-from app.ledger.balances import Balances, Direction, Effect
-from app.ledger.commands import Command, EntryDraft, PostTransaction
-from app.ledger.posting import Decision, Recorded
-from app.ledger.transactions import Entry, Event, EventKind, Transaction, TransactionStatus
+from app.api.engine.documents import Documents, Limits
+from app.api.engine.plans import Planner
+from app.api.http.graphql import GraphQLEndpoint, Headers
+from app.ledger.accounts.balances import Balances, Direction, Effect
+from app.ledger.accounts.state import Account, AccountStatus, Ledger
+from app.ledger.transactions.commands import Command, EntryDraft, PostTransaction
+from app.ledger.transactions.posting import Decision, Recorded
+from app.ledger.transactions.record import Entry, Event, EventKind, Transaction, TransactionStatus
 from app.logs import configure_logs
 from app.protocol import Protocol
 from app.server import Application, Server
 from app.settings import Settings
 from app.store.database import Connection
-from app.store.writer import Writer
+from app.store.transactions.writer import Writer
 
 NUMBERED_ACCOUNTS = "SELECT account_id FROM accounts ORDER BY account_id"
 CALL = "SELECT reference.post(1, %s::text, %s::text, %s::int8[], %s::int8[])"

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from app.store.database import Database
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded.server import EmbeddedPostgres
 from app.store.identity import Permission, create_key, create_organization
 from app.store.migrate import migrate
 from tests.benchmarks.processes import ServerProcess, free_port

@@ -17,13 +17,13 @@ import httpx
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from app.ledger.accounts import Mode
+from app.ledger.accounts.state import Mode
 from app.server import Server
 from app.settings import Settings
-from app.store.embedded import EmbeddedPostgres
+from app.store.audit.verify import verify
+from app.store.embedded.server import EmbeddedPostgres
 from app.store.identity import Permission, create_key, create_organization
 from app.store.migrate import migrate
-from app.store.verify import verify
 from tests.api_client import CREATE_LEDGER
 from tests.benchmarks.load import Outcome, Target, send
 from tests.benchmarks.measuring import Sample, console

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.balances import Balances, Direction, Effect
+from app.ledger.accounts.balances import Balances, Direction, Effect
 
 CREDIT, DEBIT = Direction.CREDIT, Direction.DEBIT
 amounts = st.integers(1, 10**36)

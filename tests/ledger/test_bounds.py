@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.balances import Direction
-from app.ledger.commands import (
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.refusals import ValidationFailed
+from app.ledger.transactions.commands import (
     MAX_ENTRIES,
     MAX_METADATA_BYTES,
     AmountRange,
@@ -25,7 +26,6 @@ from app.ledger.commands import (
     VoidTransaction,
     check_together,
 )
-from app.ledger.refusals import ValidationFailed
 
 SCOPE = Scope(UUID(int=1), Mode.TEST)
 DRAFT = EntryDraft(UUID(int=3), Direction.DEBIT, 5)

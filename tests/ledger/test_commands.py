@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.balances import Direction
-from app.ledger.commands import (
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.refusals import ValidationFailed
+from app.ledger.transactions.commands import (
     AmountRange,
     BalanceCondition,
     Command,
@@ -23,7 +24,6 @@ from app.ledger.commands import (
     VoidTransaction,
     check_metadata,
 )
-from app.ledger.refusals import ValidationFailed
 
 SCOPE = Scope(UUID(int=1), Mode.TEST)
 ENTRIES = (

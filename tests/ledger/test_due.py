@@ -6,13 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from app.ledger.accounts import AccountStatus
-from app.ledger.balances import Balances, Direction
-from app.ledger.book import Book
-from app.ledger.commands import EntryDraft, PostTransaction, RunDue, SettleTransaction
-from app.ledger.posting import Deferred, Postponed, Recorded, Replayed, decide, record
+from app.ledger.accounts.balances import Balances, Direction
+from app.ledger.accounts.state import AccountStatus
 from app.ledger.refusals import HoldExpired, RefusedAttempt
-from app.ledger.transactions import EventKind, TransactionStatus
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.commands import EntryDraft, PostTransaction, RunDue, SettleTransaction
+from app.ledger.transactions.posting import Deferred, Postponed, Recorded, Replayed, decide, record
+from app.ledger.transactions.record import EventKind, TransactionStatus
 from tests.ledger.test_holds import HOLD, LEDGER, NOW, ORGANIZATION, SCOPE, SHOP, WALLET, books
 
 DUE = RunDue(SCOPE, HOLD)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ledger.amounts import MAX_AMOUNT
-from app.ledger.expressions import MAX_LENGTH, ExpressionFault, compiled, evaluate
+from app.ledger.templates.expressions import MAX_LENGTH, ExpressionFault, compiled, evaluate
 
 VALUES = {"amount": 10_000, "rate": 250, "none": 0, "debt": -7}
 numbers = st.one_of(

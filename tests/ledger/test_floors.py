@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode, Scope
-from app.ledger.balances import Balances, Direction
-from app.ledger.book import Book
-from app.ledger.commands import (
+from app.ledger.accounts.balances import Balances, Direction
+from app.ledger.accounts.state import Account, AccountStatus, Ledger, Mode, Scope
+from app.ledger.refusals import InsufficientFunds
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.commands import (
     Command,
     EntryDraft,
     PostTransaction,
     SettleTransaction,
     VoidTransaction,
 )
-from app.ledger.posting import Recorded, decide, record
-from app.ledger.refusals import InsufficientFunds
+from app.ledger.transactions.posting import Recorded, decide, record
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ORGANIZATION, LEDGER, FREE, FLOORED, HOLD = (UUID(int=number) for number in range(1, 6))

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode, Scope
-from app.ledger.balances import Balances, Direction, Effect
-from app.ledger.book import Book
-from app.ledger.commands import (
+from app.ledger.accounts.balances import Balances, Direction, Effect
+from app.ledger.accounts.state import Account, AccountStatus, Ledger, Mode, Scope
+from app.ledger.refusals import PRECEDENCE, Refusal
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.commands import (
     Command,
     EntryDraft,
     PostTransaction,
@@ -25,9 +26,8 @@ from app.ledger.commands import (
     UpdateTransaction,
     VoidTransaction,
 )
-from app.ledger.posting import Recorded, Replayed, decide, record
-from app.ledger.refusals import PRECEDENCE, Refusal
-from app.ledger.transactions import (
+from app.ledger.transactions.posting import Recorded, Replayed, decide, record
+from app.ledger.transactions.record import (
     Entry,
     EventKind,
     PastLine,

@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode, Scope
-from app.ledger.balances import Balances, Direction
-from app.ledger.book import Book
-from app.ledger.commands import (
+from app.ledger.accounts.balances import Balances, Direction
+from app.ledger.accounts.state import Account, AccountStatus, Ledger, Limits, Mode, Scope
+from app.ledger.accounts.velocities import Velocity, Window
+from app.ledger.refusals import (
+    AccountNotFound,
+    AccountNotOpen,
+    EntryTooLarge,
+    LotNotPossible,
+    Refusal,
+    VelocityExceeded,
+)
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.commands import (
     EntryDraft,
     ExpireLot,
     LotDraft,
@@ -23,18 +32,9 @@ from app.ledger.commands import (
     Task,
     VoidTransaction,
 )
-from app.ledger.lots import Lot, MovementKind
-from app.ledger.posting import Decision, Deferred, Recorded, Replayed, decide, record
-from app.ledger.refusals import (
-    AccountNotFound,
-    AccountNotOpen,
-    EntryTooLarge,
-    LotNotPossible,
-    Refusal,
-    VelocityExceeded,
-)
-from app.ledger.transactions import EventKind
-from app.ledger.velocities import Velocity, Window
+from app.ledger.transactions.lots import Lot, MovementKind
+from app.ledger.transactions.posting import Decision, Deferred, Recorded, Replayed, decide, record
+from app.ledger.transactions.record import EventKind
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

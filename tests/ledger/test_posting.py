@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Limits, Mode, Scope
-from app.ledger.balances import STEPS, Balances, Direction, Effect
-from app.ledger.book import Book
-from app.ledger.commands import (
+from app.ledger.accounts.balances import STEPS, Balances, Direction, Effect
+from app.ledger.accounts.state import Account, AccountStatus, Ledger, Limits, Mode, Scope
+from app.ledger.accounts.velocities import Period, Velocity, Window
+from app.ledger.refusals import PRECEDENCE, CeilingExceeded, InsufficientFunds, Refusal
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.commands import (
     AmountRange,
     BalanceCondition,
     EntryDraft,
@@ -22,10 +24,8 @@ from app.ledger.commands import (
     SettleTransaction,
     VoidTransaction,
 )
-from app.ledger.posting import Recorded, Replayed, decide, decide_together, record
-from app.ledger.refusals import PRECEDENCE, CeilingExceeded, InsufficientFunds, Refusal
-from app.ledger.transactions import TransactionStatus, Used, remaining
-from app.ledger.velocities import Period, Velocity, Window
+from app.ledger.transactions.posting import Recorded, Replayed, decide, decide_together, record
+from app.ledger.transactions.record import TransactionStatus, Used, remaining
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ORGANIZATION, LEDGER = UUID(int=1), UUID(int=2)

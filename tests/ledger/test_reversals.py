@@ -6,19 +6,19 @@ from uuid import UUID
 
 import pytest
 
-from app.ledger.accounts import AccountStatus
-from app.ledger.balances import Direction
-from app.ledger.book import Book
-from app.ledger.commands import (
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import AccountStatus
+from app.ledger.refusals import PRECEDENCE, Refusal
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.commands import (
     EntryDraft,
     PostTransaction,
     ReverseTransaction,
     SettleLine,
     UpdateTransaction,
 )
-from app.ledger.posting import Recorded, Replayed, decide, decide_together, record
-from app.ledger.refusals import PRECEDENCE, Refusal
-from app.ledger.transactions import Used
+from app.ledger.transactions.posting import Recorded, Replayed, decide, decide_together, record
+from app.ledger.transactions.record import Used
 from tests.ledger.test_holds import (
     CASH,
     LEDGER,

@@ -9,12 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Ledger, Mode, Scope
-from app.ledger.balances import Direction
-from app.ledger.book import Book
-from app.ledger.posting import Replayed, decide
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Ledger, Mode, Scope
 from app.ledger.refusals import Refusal, TemplateNotFound, ValidationFailed
-from app.ledger.templates import (
+from app.ledger.templates.templates import (
     Definition,
     Parameter,
     ParameterKind,
@@ -23,7 +21,9 @@ from app.ledger.templates import (
     TemplateUse,
     Value,
 )
-from app.ledger.transactions import Used
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.posting import Replayed, decide
+from app.ledger.transactions.record import Used
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ORGANIZATION, LEDGER, CASH = UUID(int=1), UUID(int=2), UUID(int=3)

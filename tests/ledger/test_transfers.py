@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Account, AccountStatus, Ledger, Mode, Scope
-from app.ledger.balances import Balances, Direction
-from app.ledger.book import Book
-from app.ledger.posting import Recorded, Replayed, decide, record
+from app.ledger.accounts.balances import Balances, Direction
+from app.ledger.accounts.state import Account, AccountStatus, Ledger, Mode, Scope
 from app.ledger.refusals import NormalBalancesDiffer, Refusal
-from app.ledger.transfers import Transfer
+from app.ledger.transactions.book import Book
+from app.ledger.transactions.posting import Recorded, Replayed, decide, record
+from app.ledger.transactions.transfers import Transfer
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ORGANIZATION, LEDGER = UUID(int=1), UUID(int=2)

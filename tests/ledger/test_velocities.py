@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.ledger.accounts.velocities import Period, Window, check_maxima
 from app.ledger.refusals import ValidationFailed
-from app.ledger.velocities import Period, Window, check_maxima
 
 ZONES = (
     *("UTC", "Europe/Paris", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"),

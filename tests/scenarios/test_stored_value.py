@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from app.store.verify import verify
+from app.store.audit.verify import verify
 from tests.api_client import Api, Json, open_api
 
 GIFT_EXPIRES = "2099-12-31T23:00:00Z"

@@ -61,11 +61,15 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID, uuid5
 
-from app.ledger import outside as outside_records
-from app.ledger.accounts import Mode, Scope
-from app.ledger.administration import CreateAccount, CreateLedger
-from app.ledger.balances import Direction
-from app.ledger.commands import (
+from app.ledger.accounts.administration import CreateAccount, CreateLedger
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.periods import MovePeriod, PeriodEventKind
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.reconciliation import outside as outside_records
+from app.ledger.statements.schedules import CreateStatementSchedule
+from app.ledger.statements.settlements import CreateSettlement
+from app.ledger.statements.statements import CreateStatement
+from app.ledger.transactions.commands import (
     Command,
     EntryDraft,
     ExpireLot,
@@ -80,17 +84,15 @@ from app.ledger.commands import (
     UpdateTransaction,
     VoidTransaction,
 )
-from app.ledger.periods import MovePeriod, PeriodEventKind
-from app.ledger.posting import Recorded
-from app.ledger.settlements import CreateSettlement
-from app.ledger.statement_schedules import CreateStatementSchedule
-from app.ledger.statements import CreateStatement
-from app.store import administration, identity, intake, outside, totals
+from app.ledger.transactions.posting import Recorded
+from app.store import identity
+from app.store.accounts import administration, totals
 from app.store.database import Connection, Database
-from app.store.posting import Answer
-from app.store.statement_schedules import create_schedule
-from app.store.statements import create_statement
-from app.store.writer import Writer
+from app.store.reconciliation import intake, outside
+from app.store.statements.schedules import create_schedule
+from app.store.statements.statements import create_statement
+from app.store.transactions.posting import Answer
+from app.store.transactions.writer import Writer
 
 DEBIT, CREDIT = Direction.DEBIT, Direction.CREDIT
 NAMES = UUID("0197a000-0000-7000-8000-000000000000")

@@ -10,16 +10,23 @@ from uuid import UUID, uuid5
 
 from uuid_utils.compat import uuid7
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.administration import CreateAccount, CreateLedger
-from app.ledger.balances import Direction
-from app.ledger.commands import EntryDraft, PostTransaction
-from app.ledger.reconciliation import DEFAULT_RULES, Adjustment, CreateReconciliation, Rule
-from app.store import administration, identity, reconciling
+from app.ledger.accounts.administration import CreateAccount, CreateLedger
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.reconciliation.comparison import (
+    DEFAULT_RULES,
+    Adjustment,
+    CreateReconciliation,
+    Rule,
+)
+from app.ledger.transactions.commands import EntryDraft, PostTransaction
+from app.store import identity
+from app.store.accounts import administration
 from app.store.database import Connection, Database
-from app.store.matching import Found
-from app.store.reconciling import Author
-from app.store.writer import Writer
+from app.store.reconciliation import runs as reconciling
+from app.store.reconciliation.matching import Found
+from app.store.reconciliation.runs import Author
+from app.store.transactions.writer import Writer
 
 from .books import Books, writing
 

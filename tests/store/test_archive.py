@@ -20,10 +20,11 @@ from sqlmodel import SQLModel
 from app import archive
 from app.api.ids import LEDGER, encode
 from app.archive import Encoding, NotExported
-from app.store import identity, sealing
-from app.store.portable import STAYING, TABLES, NotRestored
-from app.store.verify import verify
-from app.store.verify_proofs import Checkpoint, verify_proofs
+from app.store import identity
+from app.store.audit import sealing
+from app.store.audit.portable import STAYING, TABLES, NotRestored
+from app.store.audit.verify import verify
+from app.store.audit.verify_proofs import Checkpoint, verify_proofs
 
 from .books import Book, Books, writing
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.ledger.reconciliation import (
+from app.ledger.reconciliation.comparison import (
     Adjustment,
     EntryField,
     LineField,
@@ -18,7 +18,7 @@ from app.ledger.reconciliation import (
     Tolerance,
 )
 from app.ledger.refusals import Refusal
-from app.store import reconciling
+from app.store.reconciliation import runs as reconciling
 
 from .books import writing
 from .desk import Desk, Line, Reconciling, Row, make_desk

@@ -24,8 +24,9 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import pytest
 
-from app.store import embedded, embedded_system
-from app.store.embedded import (
+from app.store.embedded import server as embedded
+from app.store.embedded import system as embedded_system
+from app.store.embedded.server import (
     BinariesNotFound,
     DirectoryUnusable,
     EmbeddedPostgres,
@@ -33,8 +34,8 @@ from app.store.embedded import (
     StartFailed,
     UserNotFound,
 )
-from app.store.embedded_supervisor import try_lock
-from app.store.embedded_system import Binaries
+from app.store.embedded.supervisor import try_lock
+from app.store.embedded.system import Binaries
 
 PROJECT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 20.0
@@ -47,7 +48,7 @@ import sys
 from pathlib import Path
 
 import psycopg
-from app.store.embedded import EmbeddedPostgres
+from app.store.embedded.server import EmbeddedPostgres
 
 postgres = EmbeddedPostgres(Path(sys.argv[1]))
 postgres.start()
@@ -895,7 +896,7 @@ import psycopg
 sys.platform = "win32"
 sys.modules.update(fcntl=None, pwd=None)
 from pathlib import Path
-from app.store.embedded import EmbeddedPostgres, PlatformUnsupported
+from app.store.embedded.server import EmbeddedPostgres, PlatformUnsupported
 try:
     EmbeddedPostgres(Path("data"))
 except PlatformUnsupported as unsupported:

@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.ledger.posting import Recorded, Replayed
-from app.store import writer as writing
+from app.ledger.transactions.posting import Recorded, Replayed
+from app.store.audit.verify import verify
 from app.store.database import LIVENESS, Busy, Database, Unavailable, connection_info
-from app.store.verify import verify
-from app.store.writer import Writer
+from app.store.transactions import writer as writing
+from app.store.transactions.writer import Writer
 from tests.fault_proxy import FaultProxy, Lost, fault_proxy
 
 from .test_writer import Bench, opened

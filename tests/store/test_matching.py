@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from app.ledger.reconciliation import EntryField, LineField, Rule, RuleKind, Tolerance
+from app.ledger.reconciliation.comparison import EntryField, LineField, Rule, RuleKind, Tolerance
 
 from .desk import Desk, Line, Row, open_desk
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ledger.refusals import Overloaded
-from app.store.queue import FairQueue
+from app.store.transactions.queue import FairQueue
 
 A, B, C = (UUID(int=number) for number in (1, 2, 3))
 

@@ -10,9 +10,8 @@ import pytest
 import pytest_asyncio
 from uuid_utils.compat import uuid7
 
-from app.ledger.balances import Direction
-from app.ledger.commands import ReverseTransaction, SettleLine
-from app.ledger.reconciliation import Adjustment, EntryField, LineField, Rule, RuleKind
+from app.ledger.accounts.balances import Direction
+from app.ledger.reconciliation.comparison import Adjustment, EntryField, LineField, Rule, RuleKind
 from app.ledger.refusals import (
     AlreadyMatched,
     DiscrepancyStanding,
@@ -25,8 +24,9 @@ from app.ledger.refusals import (
     Refusal,
     ValidationFailed,
 )
-from app.store import reconciling
-from app.store.reconciling import Runner
+from app.ledger.transactions.commands import ReverseTransaction, SettleLine
+from app.store.reconciliation import runs as reconciling
+from app.store.reconciliation.runs import Runner
 
 from .desk import Desk, Line, Reconciling, Row, open_desk
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.balances import Direction
-from app.ledger.settlements import CreateSettlement
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.statements.settlements import CreateSettlement
 from app.store import identity
 
 from . import books

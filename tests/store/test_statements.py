@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.balances import Direction
-from app.ledger.statements import (
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.statements.statements import (
     ContentHash,
     CreateStatement,
     Line,
@@ -23,9 +23,9 @@ from app.ledger.statements import (
     statement_record,
 )
 from app.store import identity
+from app.store.audit.verify import verify
 from app.store.database import Database
-from app.store.statements import adjustments, create_statement, lines, reading
-from app.store.verify import verify
+from app.store.statements.statements import adjustments, create_statement, lines, reading
 
 from . import books
 from .books import Book, writing
@@ -211,5 +211,5 @@ async def test_pages_do_not_matter(
         command = CreateStatement(scope, book.transaction_id("s"), *this)
         statement, _ = await create_statement(database, command)
         whole = await tell(database, scope, statement)
-        monkeypatch.setattr("app.store.statements.PAGE", size)
+        monkeypatch.setattr("app.store.statements.statements.PAGE", size)
         assert await tell(database, scope, statement) == whole

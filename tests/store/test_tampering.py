@@ -31,15 +31,16 @@ from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.engine import make_url
 from sqlmodel import SQLModel
 
-from app.ledger.administration import SetVelocityLimit
+from app.ledger.accounts.administration import SetVelocityLimit
+from app.ledger.accounts.velocities import Window
 from app.ledger.proofs import Header, header_hash, root_of
-from app.ledger.velocities import Window
-from app.store import sealing, velocities
+from app.store.accounts import velocities
+from app.store.audit import sealing
+from app.store.audit.portable import STAYING, TABLES
+from app.store.audit.sealing import HEADER, REVISED, hashes_of, header_of
+from app.store.audit.verify import WHOLE_TABLES, Violation, check
+from app.store.audit.verify_proofs import Checkpoint, check_proofs, verify_proofs
 from app.store.migrate import _config, migrate
-from app.store.portable import STAYING, TABLES
-from app.store.sealing import HEADER, REVISED, hashes_of, header_of
-from app.store.verify import WHOLE_TABLES, Violation, check
-from app.store.verify_proofs import Checkpoint, check_proofs, verify_proofs
 from tests.conftest import empty_database
 
 from .books import CREDIT, DEBIT, Books, write_books, writing

@@ -17,21 +17,22 @@ import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.administration import CreateAccount, CreateLedger
-from app.ledger.balances import Balances, Direction, Effect
-from app.store import administration, identity, totals
-from app.store.database import Database, Snapshot
-from app.store.history import (
+from app.ledger.accounts.administration import CreateAccount, CreateLedger
+from app.ledger.accounts.balances import Balances, Direction, Effect
+from app.ledger.accounts.state import Mode, Scope
+from app.store import identity
+from app.store.accounts import administration, totals
+from app.store.accounts.history import (
     CurrencyTotals,
     PastBalances,
     balances_at_each,
     past_balances_by_account,
     totals_by_currency,
 )
-from app.store.totals import RollUp, roll_up, ticks
-from app.store.verify import verify
-from app.store.writer import Writer
+from app.store.accounts.totals import RollUp, roll_up, ticks
+from app.store.audit.verify import verify
+from app.store.database import Database, Snapshot
+from app.store.transactions.writer import Writer
 
 from .books import CREDIT, DEBIT, Book, writing
 

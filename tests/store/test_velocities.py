@@ -11,9 +11,11 @@ from uuid import UUID, uuid5
 import psycopg
 import pytest
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.administration import CreateAccount, CreateLedger, SetVelocityLimit
-from app.ledger.commands import (
+from app.ledger.accounts.administration import CreateAccount, CreateLedger, SetVelocityLimit
+from app.ledger.accounts.state import Mode, Scope
+from app.ledger.accounts.velocities import Period, Window
+from app.ledger.refusals import VelocityExceeded
+from app.ledger.transactions.commands import (
     Command,
     EntryDraft,
     PostTransaction,
@@ -21,13 +23,12 @@ from app.ledger.commands import (
     SettleTransaction,
     VoidTransaction,
 )
-from app.ledger.posting import Recorded
-from app.ledger.refusals import VelocityExceeded
-from app.ledger.velocities import Period, Window
-from app.store import administration, identity, velocities
+from app.ledger.transactions.posting import Recorded
+from app.store import identity
+from app.store.accounts import administration, velocities
+from app.store.audit.verify import verify
 from app.store.database import Database
-from app.store.verify import verify
-from app.store.writer import Writer
+from app.store.transactions.writer import Writer
 
 from .books import CREDIT, DEBIT, NAMES, writing
 

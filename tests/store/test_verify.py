@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from app.ledger.commands import Command
-from app.store.invariants import INVARIANT_OF, PASSES
-from app.store.verify import Digest, Violation, digest, verify
+from app.ledger.transactions.commands import Command
+from app.store.audit.invariants import INVARIANT_OF, PASSES
+from app.store.audit.verify import Digest, Violation, digest, verify
 
 from .books import CREDIT, DEBIT, Book, Books, writing
 

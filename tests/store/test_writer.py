@@ -15,20 +15,20 @@ import pytest_asyncio
 from psycopg import errors
 from uuid_utils.compat import uuid7
 
-from app.ledger.accounts import Mode, Scope
-from app.ledger.administration import CreateAccount, CreateLedger
-from app.ledger.balances import Direction
-from app.ledger.commands import EntryDraft, PostTransaction
-from app.ledger.posting import Recorded, Replayed
+from app.ledger.accounts.administration import CreateAccount, CreateLedger
+from app.ledger.accounts.balances import Direction
+from app.ledger.accounts.state import Mode, Scope
 from app.ledger.refusals import InsufficientFunds, Overloaded, Refusal
-from app.store import writer as writing
-from app.store.administration import create_accounts, create_ledger
+from app.ledger.transactions.commands import EntryDraft, PostTransaction
+from app.ledger.transactions.posting import Recorded, Replayed
+from app.store.accounts.administration import create_accounts, create_ledger
+from app.store.audit.verify import verify
 from app.store.database import Connection, Database, Unavailable
 from app.store.identity import create_organization
 from app.store.pipeline import Pipeline
-from app.store.posting import Answer, Group, post
-from app.store.verify import verify
-from app.store.writer import Writer
+from app.store.transactions import writer as writing
+from app.store.transactions.posting import Answer, Group, post
+from app.store.transactions.writer import Writer
 
 
 def keys_of(group: Group) -> list[str]:

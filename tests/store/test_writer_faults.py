@@ -14,16 +14,8 @@ import pytest_asyncio
 from psycopg import errors
 from uuid_utils.compat import uuid7
 
-from app.ledger.administration import CreateAccount, CreateLedger
-from app.ledger.balances import Direction
-from app.ledger.commands import (
-    EntryDraft,
-    PostTransaction,
-    SettleLine,
-    SettleTransaction,
-    VoidTransaction,
-)
-from app.ledger.posting import Recorded, Replayed
+from app.ledger.accounts.administration import CreateAccount, CreateLedger
+from app.ledger.accounts.balances import Direction
 from app.ledger.refusals import (
     AccountNotOpen,
     InsufficientFunds,
@@ -31,14 +23,22 @@ from app.ledger.refusals import (
     Refusal,
     TransactionNotPending,
 )
-from app.store import writer as writing
-from app.store.administration import create_accounts, create_ledger
+from app.ledger.transactions.commands import (
+    EntryDraft,
+    PostTransaction,
+    SettleLine,
+    SettleTransaction,
+    VoidTransaction,
+)
+from app.ledger.transactions.posting import Recorded, Replayed
+from app.store.accounts.administration import create_accounts, create_ledger
+from app.store.audit.verify import verify
 from app.store.database import Connection, Database, Unavailable
 from app.store.pipeline import Pipeline
-from app.store.posting import Answer, Group, post
-from app.store.queue import FairQueue
-from app.store.verify import verify
-from app.store.writer import Writer
+from app.store.transactions import writer as writing
+from app.store.transactions.posting import Answer, Group, post
+from app.store.transactions.queue import FairQueue
+from app.store.transactions.writer import Writer
 
 from .test_writer import Bench, keys_of, opened, terminate_waiting, until_waiting
 
