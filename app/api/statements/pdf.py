@@ -28,8 +28,6 @@ from app.ledger.statements.statements import (
     statement_record,
 )
 
-MAX_PDF_LINES = 5000
-
 WIDTH, HEIGHT, MARGIN = 210.0, 297.0, 18.0
 BODY = WIDTH - 2 * MARGIN
 FIRST_TOP, NEXT_TOP, BOTTOM = 101.0, 34.0, HEIGHT - 26.0
