@@ -8,7 +8,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +19,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Identifier
 
 from app.store.embedded.server import EmbeddedPostgres
 from app.store.migrate import migrate
@@ -49,11 +51,11 @@ def server_url() -> Iterator[str]:
 def template(server_url: str) -> Iterator[str]:
     """The address of a migrated, empty database that others are copied from."""
     name = f"ledgers_template_{uuid4().hex[:12]}"
-    _run(server_url, SQL("CREATE DATABASE {}").format(Identifier(name)))
+    _run(server_url, SQL("CREATE DATABASE {}"), name)
     url = _with_database(server_url, name)
     migrate(url)
     yield url
-    _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    _drop(server_url, url)
 
 
 @contextmanager
@@ -66,21 +68,54 @@ def empty_database(server_url: str) -> Iterator[str]:
 @contextmanager
 def copied_database(server_url: str, source: str) -> Iterator[str]:
     """The address of a copy of a database, which is dropped in the end."""
-    name = f"ledgers_test_{uuid4().hex[:12]}"
-    origin = str(conninfo_to_dict(source)["dbname"])
-    _run(
-        server_url,
-        SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(origin)),
-    )
-    yield _with_database(server_url, name)
-    _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    url = _copy(server_url, source)
+    yield url
+    _drop(server_url, url)
+
+
+@dataclass
+class Copies:
+    """Copies of one database, the next always made ahead: it takes as long as many a test."""
+
+    server_url: str
+    source: str
+    _executor: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _next: Future[str] | None = None
+
+    def take(self) -> str:
+        ready = self._next or self._executor.submit(_copy, self.server_url, self.source)
+        self._next = self._executor.submit(_copy, self.server_url, self.source)
+        return ready.result()
+
+    def give_back(self, url: str) -> None:
+        self._executor.submit(_drop, self.server_url, url)
+
+    def close(self) -> None:
+        if self._next is not None:
+            self.give_back(self._next.result())
+        self._executor.shutdown()
+
+
+@pytest.fixture(scope="session")
+def copies(server_url: str, template: str) -> Iterator[Copies]:
+    """Copies of the empty template."""
+    with closing(Copies(server_url, template)) as copies:
+        yield copies
 
 
 @pytest.fixture
-def make_database(server_url: str, template: str) -> Iterator[MakeDatabase]:
+def make_database(server_url: str, copies: Copies) -> Iterator[MakeDatabase]:
     """Makes databases: copies of the one at the given address, or of the empty template."""
     with ExitStack() as stack:
-        yield lambda source: stack.enter_context(copied_database(server_url, source or template))
+
+        def make(source: str | None) -> str:
+            if source is not None:
+                return stack.enter_context(copied_database(server_url, source))
+            url = copies.take()
+            stack.callback(copies.give_back, url)
+            return url
+
+        yield make
 
 
 @pytest.fixture
@@ -96,9 +131,23 @@ async def api(database_url: str) -> AsyncIterator[Api]:
         yield opened
 
 
-def _run(url: str, statement: Composed) -> None:
+def _copy(server_url: str, source: str) -> str:
+    name = f"ledgers_test_{uuid4().hex[:12]}"
+    _run(server_url, SQL("CREATE DATABASE {} TEMPLATE {}"), name, _name(source))
+    return _with_database(server_url, name)
+
+
+def _drop(server_url: str, url: str) -> None:
+    _run(server_url, SQL("DROP DATABASE {} WITH (FORCE)"), _name(url))
+
+
+def _name(url: str) -> str:
+    return str(conninfo_to_dict(url)["dbname"])
+
+
+def _run(url: str, statement: SQL, *names: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(statement)
+        connection.execute(statement.format(*map(Identifier, names)))
 
 
 def _with_database(url: str, name: str) -> str:
