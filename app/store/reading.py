@@ -101,7 +101,7 @@ class Lookup(Generic[R]):
     """Rows by key: of each key in turn, in the order of `order`.
 
     `source` is the table whose organization and ledger decide on visibility. `compared` names a
-    column of the key that rows are compared by but not looked up by (see `tables.py`).
+    column of the key that rows are compared by but not looked up by (see `tables`).
     """
 
     row: type[R]

@@ -52,15 +52,8 @@ from app.ledger.refusals import (
 from app.store.database import Connection, sql, tenancy
 from app.store.reading import of_organization, visible
 from app.store.rows import AccountRow, LedgerRow
-from app.store.tables import (
-    Moment,
-    accounts,
-    credit_lots,
-    currencies,
-    ledgers,
-    period_events,
-    transactions,
-)
+from app.store.tables import accounts, credit_lots, currencies, ledgers, period_events, transactions
+from app.store.tables.columns import Moment
 
 _ledger_columns = [ledgers.c[name] for name in LedgerRow._fields]
 _account_columns = [accounts.c[name] for name in AccountRow._fields]

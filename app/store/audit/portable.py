@@ -20,11 +20,11 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier, Literal
 from sqlalchemy import Column, Numeric, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlmodel import SQLModel
 
 from app.store.audit.verify import WHOLE_TABLES, check
 from app.store.audit.verify_proofs import Checkpoint, check_proofs
 from app.store.database import connection_info
+from app.store.tables import metadata
 
 FETCH_ROWS = 2000
 UNLIMITED = {
@@ -63,7 +63,7 @@ class Portable:
     @property
     def columns(self) -> Sequence[Column[Any]]:
         """All but the organization's."""
-        columns = SQLModel.metadata.tables[self.name].columns
+        columns = metadata.tables[self.name].columns
         return [column for column in columns if column.name != "organization_id"]
 
 
@@ -311,7 +311,7 @@ class Restoration:
 
 def _views(this: Mapping[str, UUID]) -> Iterator[Composed]:
     own = {table.name: table.belongs for table in TABLES}
-    for name in SQLModel.metadata.tables:
+    for name in metadata.tables:
         condition = own.get(name, "true").replace("FROM ", "FROM public.")
         yield SQL(
             "CREATE TEMPORARY VIEW {view} AS SELECT * FROM public.{table} r"

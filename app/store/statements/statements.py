@@ -35,7 +35,7 @@ from app.store.accounts.administration import lock_account
 from app.store.accounts.history import PastBalances, balances_at_each
 from app.store.database import Connection, Database, Row, Snapshot, Unavailable, tenancy
 from app.store.reading import Listing, Names, Page
-from app.store.tables import Moment, Total
+from app.store.tables.columns import Moment, Total
 
 PAGE = 500
 ATTEMPTS = 5
