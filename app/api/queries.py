@@ -58,7 +58,7 @@ from app.api.transactions.entries import Entry
 from app.api.transactions.types import Transaction
 from app.store import identity, rows
 from app.store.reading import Lookup
-from app.store.reconciliation import rows as reconciliation_rows
+from app.store.rows import reconciliation as reconciliation_rows
 
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
 LedgerId = Annotated[strawberry.ID, strawberry.argument(description="The ledger.")]

@@ -8,7 +8,7 @@ from uuid import UUID
 import psycopg
 
 from app.store.reading import Listing, Lookup, key_statement, page_statement
-from app.store.reconciliation import rows
+from app.store.rows import reconciliation as rows
 from tests.api.test_statement_counts import _tenant, _touched, filled
 
 __all__ = ["filled"]

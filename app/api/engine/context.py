@@ -30,7 +30,7 @@ from app.store.audit.proofs import Proof, SealedBlock, Through, checkpoints, pro
 from app.store.database import Database, Snapshot
 from app.store.identity import Permission, Principal
 from app.store.reading import Listing, Lookup, Names, Page
-from app.store.reconciliation.rows import Unreconciled, unreconciled_by_account
+from app.store.rows.reconciliation import Unreconciled, unreconciled_by_account
 from app.store.statements.settlements import UnsettledTotals, unsettled_by_account
 from app.store.transactions.writer import Writer
 

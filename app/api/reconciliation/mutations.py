@@ -52,8 +52,8 @@ from app.ledger import refusals
 from app.ledger.reconciliation import comparison as domain
 from app.store import rows
 from app.store.identity import Permission
-from app.store.reconciliation import rows as own
 from app.store.reconciliation import runs as reconciling
+from app.store.rows import reconciliation as own
 
 
 @strawberry.input(description="How far two amounts may be apart.")

@@ -26,7 +26,7 @@ from app.ledger import refusals
 from app.ledger.amounts import decimal_text
 from app.ledger.reconciliation.outside import difference
 from app.store import rows
-from app.store.reconciliation import rows as reconciliation_rows
+from app.store.rows import reconciliation as reconciliation_rows
 
 if TYPE_CHECKING:
     from app.api.accounts.types import Account

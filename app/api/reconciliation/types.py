@@ -38,7 +38,7 @@ from app.api.scalars import JSON, Amount, Date, DateTime
 from app.api.transactions.entries import Entry
 from app.store import rows
 from app.store.reading import Condition
-from app.store.reconciliation import rows as own
+from app.store.rows import reconciliation as own
 
 if TYPE_CHECKING:
     from app.api.transactions.types import Transaction

@@ -15,7 +15,7 @@ from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime, Sequence
 from app.ledger.accounts import balances as domain
 from app.store import rows
-from app.store.reconciliation import rows as reconciliation_rows
+from app.store.rows import reconciliation as reconciliation_rows
 
 if TYPE_CHECKING:
     from app.api.accounts.lots import CreditLot, LotMovement

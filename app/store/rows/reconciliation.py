@@ -1,32 +1,18 @@
-"""What reading gives of reconciliations; see `rows.py`."""
+"""Reconciliations: what they matched, and what does not agree."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Select,
-    Text,
-    and_,
-    case,
-    exists,
-    literal_column,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, Text, and_, case, exists, literal_column, or_
 
 from app.store.database import Snapshot
 from app.store.reading import Listing, Lookup, of_organization
-from app.store.rows import (
-    EntryRow,
-    StatementLineRow,
-    entries_by_id,
-    statement_lines_by_id,
-)
+from app.store.rows.columns import above_zero, alike, columns, with_api_key
+from app.store.rows.entries import EntryRow, entries_by_id
+from app.store.rows.outside import StatementLineRow, statement_lines_by_id
 from app.store.tables import (
-    api_keys,
     entries,
     reconciliation_discrepancies,
     reconciliation_events,
@@ -139,44 +125,11 @@ class Unreconciled(NamedTuple):
     amount: int
 
 
-def _by(row: Any, table: Any, *, optional: bool = False) -> Select[Any]:
-    """The columns of a row, with the name of the API key."""
-    return select(
-        *(
-            api_keys.c.name.label(name) if name == "api_key_name" else table.c[name]
-            for name in row._fields
-        )
-    ).join_from(
-        table,
-        api_keys,
-        and_(
-            api_keys.c.organization_id == table.c.organization_id,
-            api_keys.c.api_key_id == table.c.api_key_id,
-        ),
-        isouter=optional,
-    )
-
-
-_reconciliation = select(*(reconciliations.c[name] for name in ReconciliationRow._fields))
-_run = _by(RunRow, reconciliation_runs)
-_match = _by(MatchRow, reconciliation_matches, optional=True)
-_discrepancy = _by(DiscrepancyRow, reconciliation_discrepancies, optional=True)
-_event = _by(ReconciliationEventRow, reconciliation_events)
-
-
-def _of_match(members: Any) -> ColumnElement[bool]:
-    return and_(
-        members.c.organization_id == reconciliation_matches.c.organization_id,
-        members.c.match_id == reconciliation_matches.c.match_id,
-    )
-
-
-def _any(column: Any) -> ColumnElement[bool]:
-    """Holds for all, and lets an index serve that states it."""
-    return and_(column > literal_column("0"))
-
-
-# ---- by key --------------------------------------------------------------------------------------
+_reconciliation = columns(ReconciliationRow, reconciliations)
+_run = with_api_key(RunRow, reconciliation_runs)
+_match = with_api_key(MatchRow, reconciliation_matches, optional=True)
+_discrepancy = with_api_key(DiscrepancyRow, reconciliation_discrepancies, optional=True)
+_event = with_api_key(ReconciliationEventRow, reconciliation_events)
 
 reconciliations_by_id = Lookup(
     ReconciliationRow, _reconciliation, reconciliations, (reconciliations.c.reconciliation_id,)
@@ -187,21 +140,21 @@ matches_by_id = Lookup(
 )
 matches_by_line = Lookup(
     MatchRow,
-    _match.join(reconciliation_match_lines, _of_match(reconciliation_match_lines)),
+    _match.join(
+        reconciliation_match_lines,
+        alike(reconciliation_match_lines, reconciliation_matches, "match_id"),
+    ),
     reconciliation_matches,
     (reconciliation_match_lines.c.external_account_id, reconciliation_match_lines.c.number),
     (reconciliation_matches.c.match_id,),
 )
 closed_matches_by_entry = Lookup(
     MatchRow,
-    _match.join(reconciliation_match_entries, _of_match(reconciliation_match_entries))
-    .join(
-        reconciliations,
-        and_(
-            reconciliations.c.organization_id == reconciliation_matches.c.organization_id,
-            reconciliations.c.reconciliation_id == reconciliation_matches.c.reconciliation_id,
-        ),
+    _match.join(
+        reconciliation_match_entries,
+        alike(reconciliation_match_entries, reconciliation_matches, "match_id"),
     )
+    .join(reconciliations, alike(reconciliations, reconciliation_matches, "reconciliation_id"))
     .where(
         reconciliation_match_entries.c.confirmed,
         reconciliations.c.status == literal_column("'closed'"),
@@ -214,13 +167,11 @@ lines_by_match = Lookup(
     StatementLineRow,
     statement_lines_by_id.select.join(
         reconciliation_match_lines,
-        and_(
-            reconciliation_match_lines.c.organization_id == statement_lines.c.organization_id,
-            reconciliation_match_lines.c.external_account_id
-            == statement_lines.c.external_account_id,
-            reconciliation_match_lines.c.number == statement_lines.c.number,
-        ),
-    ).join(reconciliation_matches, _of_match(reconciliation_match_lines)),
+        alike(reconciliation_match_lines, statement_lines, "external_account_id", "number"),
+    ).join(
+        reconciliation_matches,
+        alike(reconciliation_match_lines, reconciliation_matches, "match_id"),
+    ),
     reconciliation_matches,
     (reconciliation_matches.c.match_id,),
     (statement_lines.c.number,),
@@ -229,12 +180,11 @@ entries_by_match = Lookup(
     EntryRow,
     entries_by_id.select.join(
         reconciliation_match_entries,
-        and_(
-            reconciliation_match_entries.c.organization_id == entries.c.organization_id,
-            reconciliation_match_entries.c.account_id == entries.c.account_id,
-            reconciliation_match_entries.c.sequence == entries.c.sequence,
-        ),
-    ).join(reconciliation_matches, _of_match(reconciliation_match_entries)),
+        alike(reconciliation_match_entries, entries, "account_id", "sequence"),
+    ).join(
+        reconciliation_matches,
+        alike(reconciliation_match_entries, reconciliation_matches, "match_id"),
+    ),
     reconciliation_matches,
     (reconciliation_matches.c.match_id,),
     (entries.c.sequence,),
@@ -245,8 +195,6 @@ discrepancies_by_id = Lookup(
     reconciliation_discrepancies,
     (reconciliation_discrepancies.c.discrepancy_id,),
 )
-
-# ---- by page -------------------------------------------------------------------------------------
 
 
 def _has_match(*, confirmed: bool) -> ColumnElement[bool]:
@@ -261,12 +209,7 @@ def _has_match(*, confirmed: bool) -> ColumnElement[bool]:
     )
     return (
         exists()
-        .where(
-            members.c.organization_id == statement_lines.c.organization_id,
-            members.c.external_account_id == statement_lines.c.external_account_id,
-            members.c.number == statement_lines.c.number,
-            own,
-        )
+        .where(alike(members, statement_lines, "external_account_id", "number"), own)
         .correlate_except(members)
     )
 
@@ -276,14 +219,13 @@ _line_state = case(
     (_has_match(confirmed=False), literal_column("'proposed'")),
     else_=literal_column("'unmatched'"),
 ).cast(Text)
-
 reconciliations_of_external_account = Listing(
     ReconciliationRow,
     _reconciliation,
     lambda external_account_id: and_(
         of_organization(reconciliations),
         reconciliations.c.external_account_id == external_account_id,
-        _any(reconciliations.c.last_event),
+        above_zero(reconciliations.c.last_event),
     ),
     {"status": reconciliations.c.status},
     {"created_at": ("reconciliation_id",)},
@@ -291,16 +233,12 @@ reconciliations_of_external_account = Listing(
 lines_of_reconciliation = Listing(
     StatementLineRow,
     statement_lines_by_id.select.join(
-        reconciliations,
-        and_(
-            reconciliations.c.organization_id == statement_lines.c.organization_id,
-            reconciliations.c.external_account_id == statement_lines.c.external_account_id,
-        ),
+        reconciliations, alike(reconciliations, statement_lines, "external_account_id")
     ),
     lambda reconciliation_id: and_(
         of_organization(reconciliations),
         reconciliations.c.reconciliation_id == reconciliation_id,
-        _any(statement_lines.c.number),
+        above_zero(statement_lines.c.number),
         statement_lines.c.booked_on >= reconciliations.c.from_date,
         statement_lines.c.booked_on <= reconciliations.c.through_date,
     ),
@@ -311,11 +249,7 @@ unmatched_entries_of_reconciliation = Listing(
     EntryRow,
     entries_by_id.select.join(
         reconciliation_discrepancies,
-        and_(
-            reconciliation_discrepancies.c.organization_id == entries.c.organization_id,
-            reconciliation_discrepancies.c.account_id == entries.c.account_id,
-            reconciliation_discrepancies.c.entry_sequence == entries.c.sequence,
-        ),
+        alike(reconciliation_discrepancies, entries, "account_id", entry_sequence="sequence"),
     ),
     lambda reconciliation_id: and_(
         of_organization(reconciliation_discrepancies),
@@ -377,12 +311,9 @@ events_of_reconciliation = Listing(
 _covered = (
     exists()
     .where(
-        reconciliation_match_entries.c.organization_id == entries.c.organization_id,
-        reconciliation_match_entries.c.account_id == entries.c.account_id,
-        reconciliation_match_entries.c.sequence == entries.c.sequence,
+        alike(reconciliation_match_entries, entries, "account_id", "sequence"),
         reconciliation_match_entries.c.confirmed,
-        reconciliations.c.organization_id == reconciliation_match_entries.c.organization_id,
-        reconciliations.c.reconciliation_id == reconciliation_match_entries.c.reconciliation_id,
+        alike(reconciliations, reconciliation_match_entries, "reconciliation_id"),
         reconciliations.c.status == literal_column("'closed'"),
     )
     .correlate_except(reconciliation_match_entries, reconciliations)
@@ -393,7 +324,7 @@ unreconciled_entries_of_account = Listing(
     lambda account_id: and_(
         of_organization(entries),
         entries.c.account_id == account_id,
-        _any(entries.c.amount),
+        above_zero(entries.c.amount),
         or_(
             entries.c.effect == literal_column("'post'"),
             entries.c.effect == literal_column("'settle'"),
