@@ -91,6 +91,18 @@ def sql(statement: ClauseElement) -> str:
     return str(statement.compile(dialect=_dialect))
 
 
+async def all_rows(
+    connection: Connection,
+    statement: str,
+    parameters: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    prepare: bool | None = None,
+) -> Sequence[Row]:
+    """Run one statement and return all its rows; `prepare` as psycopg has it."""
+    cursor = await connection.execute(statement, parameters, prepare=prepare)
+    return await cursor.fetchall()
+
+
 def tenancy(scope: Scope) -> dict[str, Any]:
     """The parameters by which every statement filters."""
     return {
@@ -307,10 +319,9 @@ class Snapshot:
                 if self._connection is None:
                     self._connection = await self._pool.getconn()
                 with within(self._connection, self._statement_seconds):
-                    cursor = await self._connection.execute(
-                        statement, {**parameters, **self._tenancy}
+                    return await all_rows(
+                        self._connection, statement, {**parameters, **self._tenancy}
                     )
-                    return await cursor.fetchall()
             except (PoolTimeout, psycopg.OperationalError) as fault:
                 self._end = Unavailable("The database did not answer; try again later.")
                 raise self._end from fault

@@ -31,7 +31,7 @@ import structlog
 
 from app.ledger.accounts.balances import STEPS, Balances, Direction
 from app.ledger.transactions.posting import Decision, Recorded
-from app.store.database import Connection, Database
+from app.store.database import Connection, Database, all_rows
 
 CHUNK = 1000
 """How many entries a roll-up takes, and how many a span may have before it is split."""
@@ -159,7 +159,7 @@ async def roll_up(connection: Connection, organization_id: UUID, account_id: UUI
     this = {"organization": organization_id, "account": account_id}
     while True:
         async with connection.transaction():
-            ((version, since),) = await _rows(connection, _STATE, {**this, "top": TOP})
+            ((version, since),) = await all_rows(connection, _STATE, {**this, "top": TOP})
             upto = (since // CHUNK + 1) * CHUNK
             if upto > version:
                 return
@@ -169,12 +169,10 @@ async def roll_up(connection: Connection, organization_id: UUID, account_id: UUI
 async def _add_chunk(connection: Connection, chunk: Mapping[str, Any]) -> None:
     level, parents = TOP, [0]
     while parents:
-        added = await _rows(connection, _ADD_LEVEL, {**chunk, "level": level, "parents": parents})
+        added = await all_rows(
+            connection, _ADD_LEVEL, {**chunk, "level": level, "parents": parents}
+        )
         level, parents = level - 1, [span for span, split in added if split]
-
-
-async def _rows(connection: Connection, statement: str, parameters: Mapping[str, Any]) -> Any:
-    return await (await connection.execute(statement, parameters)).fetchall()
 
 
 @dataclass(slots=True)

@@ -39,7 +39,7 @@ from app.ledger.proofs import (
     skip_of,
 )
 from app.store.accounts.totals import TOTALS
-from app.store.database import Connection, Database
+from app.store.database import Connection, Database, all_rows
 from app.store.shifts import Lock, Shift
 
 REVISED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -397,12 +397,12 @@ async def seal(connection: Connection, organization_id: UUID, ledger_id: UUID) -
 
 async def _seal_block(connection: Connection, organization_id: UUID, ledger_id: UUID) -> int:
     this = {"organization": organization_id, "ledger": ledger_id}
-    found = await _rows(connection, _LAST, this)
+    found = await all_rows(connection, _LAST, this)
     before = _Last(*found[0]) if found else _Last()
-    revisions = await _rows(
+    revisions = await all_rows(
         connection, _NEXT_REVISIONS, {**this, "revisions": before.revisions, "limit": MAX_LEAVES}
     )
-    events = await _rows(
+    events = await all_rows(
         connection,
         _NEXT_EVENTS,
         {
@@ -420,8 +420,8 @@ async def _seal_block(connection: Connection, organization_id: UUID, ledger_id: 
     number = before.number + 1
     skip = None
     if skip_of(number):
-        ((skip,),) = await _rows(connection, _HASH, {**this, "number": skip_of(number)})
-    ((now,),) = await _rows(connection, "SELECT clock_timestamp()")
+        ((skip,),) = await all_rows(connection, _HASH, {**this, "number": skip_of(number)})
+    ((now,),) = await all_rows(connection, "SELECT clock_timestamp()")
     last = events[-1][:3] if events else (before.recorded_at, before.sequence, before.event)
     header = Header(
         ledger_id=ledger_id,
@@ -452,20 +452,14 @@ async def unsealed(connection: Connection) -> Sequence[tuple[UUID, UUID]]:
 
     One may be among them for nothing, after a change that leaves no leaf.
     """
-    rows: Sequence[tuple[UUID, UUID]] = await _rows(connection, _UNSEALED)
+    rows: Sequence[tuple[UUID, UUID]] = await all_rows(connection, _UNSEALED)
     return rows
 
 
 async def newest_checkpoints(connection: Connection) -> Sequence[tuple[UUID, int, bytes]]:
     """Ledger, number and hash of the newest block of every ledger that has one."""
-    rows: Sequence[tuple[UUID, int, bytes]] = await _rows(connection, _NEWEST)
+    rows: Sequence[tuple[UUID, int, bytes]] = await all_rows(connection, _NEWEST)
     return rows
-
-
-async def _rows(
-    connection: Connection, statement: str, parameters: dict[str, Any] | None = None
-) -> Any:
-    return await (await connection.execute(statement, parameters)).fetchall()
 
 
 @dataclass(slots=True)

@@ -44,7 +44,7 @@ from app.ledger.reconciliation.comparison import (
     faults_of,
 )
 from app.store.accounts.history import balances_of_version
-from app.store.database import Connection, Row
+from app.store.database import Connection, Row, all_rows
 
 ROUNDS = 100
 CANDIDATES_A_DAY = 10
@@ -1219,10 +1219,8 @@ class Work:
         return max(cursor.rowcount, 0)
 
     async def _rows(self, statement: str, **parameters: Any) -> Sequence[Row]:
-        cursor = await self._connection.execute(
-            statement, {**self._parameters, **parameters}, prepare=False
-        )
-        return await cursor.fetchall()
+        given = {**self._parameters, **parameters}
+        return await all_rows(self._connection, statement, given, prepare=False)
 
     async def _analyze(self, *tables: str) -> None:
         await self._do(f"ANALYZE {', '.join(tables)}")

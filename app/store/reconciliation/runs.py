@@ -58,7 +58,7 @@ from app.ledger.refusals import (
 )
 from app.ledger.transactions.commands import EntryDraft, PostTransaction, ReverseTransaction
 from app.ledger.transactions.posting import Decision, Recorded
-from app.store.database import Connection, Database, Row, tenancy
+from app.store.database import Connection, Database, all_rows, tenancy
 from app.store.reconciliation.matching import (
     AMOUNT_OF_ENTRY,
     AMOUNT_OF_LINE,
@@ -103,12 +103,12 @@ class Resolved(NamedTuple):
 async def create(connection: Connection, command: CreateReconciliation) -> UUID:
     """Open a reconciliation. Raises ExternalAccountNotFound, ValidationFailed."""
     scope = command.scope
-    found = await _rows(
+    found = await all_rows(
         connection, _FIND_EXTERNAL_ACCOUNT, {"id": command.external_account_id, **tenancy(scope)}
     )
     if not found:
         raise ExternalAccountNotFound
-    ((known,),) = await _rows(connection, _KNOWS_ZONE, {"zone": command.time_zone})
+    ((known,),) = await all_rows(connection, _KNOWS_ZONE, {"zone": command.time_zone})
     if not known:
         raise ValidationFailed(
             message="The database knows no such time zone.", path=("input", "timeZone")
@@ -140,7 +140,7 @@ async def request_run(connection: Connection, author: Author, reconciliation_id:
     Raises ReconciliationNotFound, ReconciliationClosed.
     """
     parameters = {"id": reconciliation_id, **tenancy(author.scope)}
-    found = await _rows(connection, _FIND, parameters)
+    found = await all_rows(connection, _FIND, parameters)
     if not found:
         raise ReconciliationNotFound
     ledger_id, status = found[0]
@@ -154,7 +154,7 @@ async def request_run(connection: Connection, author: Author, reconciliation_id:
         "api_key": author.api_key_id,
     }
     # Nothing comes back where somebody else's was added in between; the next look sees it.
-    while not (waiting := await _rows(connection, _REQUEST_RUN, asked)):
+    while not (waiting := await all_rows(connection, _REQUEST_RUN, asked)):
         pass
     return UUID(str(waiting[0][0]))
 
@@ -183,7 +183,7 @@ async def close(
             message="It has never been run.", proposed_matches=0, open_discrepancies=0
         )
     if accept_remaining:
-        proposed = await _rows(connection, _PROPOSED, subject.parameters)
+        proposed = await all_rows(connection, _PROPOSED, subject.parameters)
         await delete_matches(connection, subject, [match_id for (match_id,) in proposed])
         await Work(connection, subject).examine()
         accepted = await connection.execute(
@@ -195,7 +195,7 @@ async def close(
     else:
         details = {}
     await Work(connection, subject).examine()
-    ((proposals, open_discrepancies),) = await _rows(connection, _REMAINING, subject.parameters)
+    ((proposals, open_discrepancies),) = await all_rows(connection, _REMAINING, subject.parameters)
     if proposals or open_discrepancies:
         raise ReconciliationIncomplete(
             proposed_matches=proposals, open_discrepancies=open_discrepancies
@@ -239,7 +239,7 @@ async def confirm(
         "reason": reason,
         "api_key": author.api_key_id,
     }
-    taken = await _rows(connection, _TAKEN_OF_MATCHES, parameters)
+    taken = await all_rows(connection, _TAKEN_OF_MATCHES, parameters)
     if taken:
         raise AlreadyMatched(match_id=taken[0][0], path=("input", "matchIds"))
     for statement in _CONFIRM:
@@ -282,7 +282,7 @@ async def unmatch(connection: Connection, author: Author, match_id: UUID, reason
     except MatchNotFound as refusal:
         refusal.path = ("input", "matchId")
         raise
-    if await _rows(connection, _RESOLUTION_ON, {**subject.parameters, "match": match_id}):
+    if await all_rows(connection, _RESOLUTION_ON, {**subject.parameters, "match": match_id}):
         raise MatchConfirmed(
             message="A resolution stands on the match; undo that with undoResolution.",
             match_id=match_id,
@@ -313,7 +313,7 @@ async def match_manually(
         raise ValidationFailed(message=f"A match has from 2 to {MAX_MEMBERS} lines and entries.")
     subject = await _lock_open(connection, author.scope, reconciliation_id)
     parameters = {**subject.parameters, "lines": lines, "entries": entries}
-    ((known_lines, known_entries, inside),) = await _rows(connection, _KNOWN_MEMBERS, parameters)
+    ((known_lines, known_entries, inside),) = await all_rows(connection, _KNOWN_MEMBERS, parameters)
     if known_lines != len(lines):
         raise ValidationFailed(
             message="A line is not of the external account.", path=("input", "lineIds")
@@ -325,7 +325,7 @@ async def match_manually(
         )
     if not inside:
         raise ValidationFailed(message="None of it is in the days of the reconciliation.")
-    holding = await _rows(connection, _MATCHES_WITH, parameters)
+    holding = await all_rows(connection, _MATCHES_WITH, parameters)
     for match_id, status in holding:
         if status == "confirmed":
             raise AlreadyMatched(match_id=match_id)
@@ -454,7 +454,7 @@ async def undo_resolution(
                 message="To reverse the transaction takes an idempotencyKey.",
                 path=("input", "idempotencyKey"),
             )
-        ((transaction_id, happened_at),) = await _rows(
+        ((transaction_id, happened_at),) = await all_rows(
             connection,
             _TRANSACTION_OF_SEQUENCE,
             {**subject.parameters, "sequence": discrepancy.transaction_sequence},
@@ -471,7 +471,7 @@ async def undo_resolution(
         with suppress(TransactionNotReversible):  # where somebody has reversed it all already
             await writer.write(command)
         reversed_by = {**subject.parameters, "sequence": discrepancy.transaction_sequence}
-        reversals = [one for (one,) in await _rows(connection, _REVERSALS, reversed_by)]
+        reversals = [one for (one,) in await all_rows(connection, _REVERSALS, reversed_by)]
         details["transactions"] = reversals
         subject = await _lock_open(connection, author.scope, subject.reconciliation_id)
         await _unlink(connection, subject, author, discrepancy, transaction_id, reversals, reason)
@@ -504,11 +504,11 @@ class _Discrepancy(NamedTuple):
 
 async def _lock(connection: Connection, scope: Scope, reconciliation_id: UUID) -> Subject:
     parameters = {"id": reconciliation_id, **tenancy(scope)}
-    if not await _rows(connection, _FIND, parameters):
+    if not await all_rows(connection, _FIND, parameters):
         raise ReconciliationNotFound
     await connection.execute(_LOCK_EXTERNAL_ACCOUNT, parameters)
     await connection.execute(_LOCK_RECONCILIATION, parameters)
-    (row,) = await _rows(connection, _READ_SUBJECT, parameters)
+    (row,) = await all_rows(connection, _READ_SUBJECT, parameters)
     values = list(row)
     values[_RULES] = tuple(Rule.from_json(rule) for rule in values[_RULES])
     return Subject(*values)
@@ -531,7 +531,7 @@ async def _lock_matches(
             message=f"From 1 to {MAX_MEMBERS} matches at a time.", path=("input", "matchIds")
         )
     parameters = {"ids": wanted, **tenancy(scope)}
-    homes = {home for (home,) in await _rows(connection, _HOMES_OF_MATCHES, parameters)}
+    homes = {home for (home,) in await all_rows(connection, _HOMES_OF_MATCHES, parameters)}
     if not homes:
         raise MatchNotFound(path=("input", "matchIds"))
     if len(homes) > 1:
@@ -539,7 +539,7 @@ async def _lock_matches(
             message="The matches are of several reconciliations.", path=("input", "matchIds")
         )
     subject = await _lock_open(connection, scope, homes.pop())
-    found = await _rows(connection, _READ_MATCHES, {**subject.parameters, "ids": wanted})
+    found = await all_rows(connection, _READ_MATCHES, {**subject.parameters, "ids": wanted})
     if len(found) != len(wanted):
         raise MatchNotFound(path=("input", "matchIds"))
     return subject, [_Match(*row) for row in found]
@@ -549,11 +549,11 @@ async def _lock_discrepancy(
     connection: Connection, scope: Scope, discrepancy_id: UUID
 ) -> tuple[Subject, _Discrepancy]:
     parameters = {"id": discrepancy_id, **tenancy(scope)}
-    found = await _rows(connection, _HOME_OF_DISCREPANCY, parameters)
+    found = await all_rows(connection, _HOME_OF_DISCREPANCY, parameters)
     if not found:
         raise DiscrepancyNotFound
     subject = await _lock_open(connection, scope, found[0][0])
-    rows = await _rows(
+    rows = await all_rows(
         connection, _READ_DISCREPANCY, {**subject.parameters, "discrepancy": discrepancy_id}
     )
     if not rows:
@@ -580,7 +580,7 @@ async def _require_same(
     connection: Connection, subject: Subject, discrepancy: _Discrepancy, key: str
 ) -> None:
     """Refuse unless the discrepancy was resolved under this idempotency key."""
-    same = await _rows(
+    same = await all_rows(
         connection,
         _KEY_OF_SEQUENCE,
         {**subject.parameters, "sequence": discrepancy.transaction_sequence, "key": key},
@@ -593,7 +593,7 @@ async def _require_free(
     connection: Connection, subject: Subject, discrepancy: _Discrepancy
 ) -> None:
     """Refuse what another reconciliation has matched since this one was examined."""
-    taken = await _rows(
+    taken = await all_rows(
         connection,
         _TAKEN_OF_DISCREPANCY,
         {
@@ -630,7 +630,7 @@ async def _make_match(
         "reason": reason,
         "api_key": author.api_key_id,
     }
-    ((match_id,),) = await _rows(connection, _MAKE_MATCH, parameters)
+    ((match_id,),) = await all_rows(connection, _MAKE_MATCH, parameters)
     for statement in _MAKE_MEMBERS:
         await connection.execute(statement, {**parameters, "match": match_id})
     await connection.execute(_MEASURE_MATCH, {**parameters, "match": match_id})
@@ -683,7 +683,7 @@ async def _entries_of(
 ) -> Sequence[tuple[int, int, bool]]:
     """The transaction's sequence, that of its entry on the account, whether that is matched."""
     parameters = {**subject.parameters, "transaction": transaction_id}
-    rows = await _rows(connection, _ENTRIES_OF_TRANSACTION, parameters)
+    rows = await all_rows(connection, _ENTRIES_OF_TRANSACTION, parameters)
     return [(sequence, entry, taken) for sequence, entry, taken in rows]
 
 
@@ -776,12 +776,6 @@ async def _tell(
     )
 
 
-async def _rows(
-    connection: Connection, statement: str, parameters: dict[str, Any]
-) -> Sequence[Row]:
-    return await (await connection.execute(statement, parameters)).fetchall()
-
-
 # ---- the task ------------------------------------------------------------------------------------
 
 
@@ -799,7 +793,7 @@ class Runner:
 
     async def work(self, connection: Connection) -> float:
         """Do them all; return when to look again."""
-        for run in await _rows(connection, _UNFINISHED, {}):
+        for run in await all_rows(connection, _UNFINISHED, {}):
             await run_one(connection, *run)
         return self.poll_seconds
 

@@ -20,7 +20,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -30,7 +29,7 @@ from app.ledger.accounts.state import Mode, Scope
 from app.ledger.refusals import Overloaded
 from app.ledger.transactions.commands import ExpireLot, RunDue
 from app.ledger.transactions.posting import Deferred, Postponed
-from app.store.database import Connection, Database, Unavailable
+from app.store.database import Connection, Database, Unavailable, all_rows
 from app.store.shifts import Lock, Shift, describe
 from app.store.statements.schedules import (
     FIND_DUE_SCHEDULES,
@@ -124,7 +123,7 @@ class Schedule:
         """Try all that is due; return when to look again."""
         if await self._pass(connection):
             return self.poll_seconds
-        ((seconds,),) = await _rows(connection, NEXT_DUE)
+        ((seconds,),) = await all_rows(connection, NEXT_DUE)
         return self.poll_seconds if seconds is None else min(max(seconds, 0), self.poll_seconds)
 
     async def _pass(self, connection: Connection) -> int:
@@ -137,7 +136,7 @@ class Schedule:
         place = NO_PIECE
         failed = 0
         while True:
-            found = await _rows(connection, FIND_DUE_SCHEDULES, (*place, IN_FLIGHT))
+            found = await all_rows(connection, FIND_DUE_SCHEDULES, (*place, IN_FLIGHT))
             for row in found:
                 failed += await run_step(self.database, connection, DueSchedule._make(row))
             if len(found) < IN_FLIGHT:
@@ -150,7 +149,7 @@ class Schedule:
         place = NO_PIECE
         failed = 0
         while True:
-            found = await _rows(connection, find, (*place, IN_FLIGHT))
+            found = await all_rows(connection, find, (*place, IN_FLIGHT))
             pieces = [due(*row) for row in found]
             answers = await asyncio.gather(*map(self._do, pieces), return_exceptions=True)
             failed += _report(pieces, answers)
@@ -175,10 +174,3 @@ def _report(pieces: Sequence[_Due], answers: Sequence[Answer | BaseException]) -
             if not isinstance(answer, Unavailable | Overloaded):
                 log.error("due_work_failed", subject=str(piece.subject), **describe(answer))
     return failed
-
-
-async def _rows(
-    connection: Connection, statement: str, parameters: Sequence[Any] = ()
-) -> Sequence[tuple[Any, ...]]:
-    cursor = await connection.execute(statement, parameters)
-    return await cursor.fetchall()
