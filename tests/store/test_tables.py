@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pkgutil import iter_modules
 
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, Table, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
-from sqlmodel import SQLModel
 
+from app.store import tables
 from app.store.database import KEYED_PLANS, connection_info
-from app.store.tables import organizations
+from app.store.tables import metadata, organizations
 
 COLUMNS = """
     SELECT relname, attnum, attname, format_type(atttypid, atttypmod), attnotnull,
@@ -99,7 +100,7 @@ def test_alembic_finds_nothing_to_migrate(database_url: str) -> None:
     """A migrated database lacks nothing of the tables and has nothing beside them."""
     with connected(database_url) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, SQLModel.metadata) == []
+        assert compare_metadata(context, metadata) == []
 
 
 @pytest.mark.parametrize(
@@ -112,17 +113,17 @@ def test_migrations_make_what_the_tables_say(catalogue: str, database_url: str) 
     with connected(database_url) as connection:
         connection.exec_driver_sql("CREATE SCHEMA declared")
         connection.exec_driver_sql("SET search_path = declared")
-        SQLModel.metadata.create_all(connection, checkfirst=False)
+        metadata.create_all(connection, checkfirst=False)
     declared = rows(database_url, catalogue, "declared")
     assert rows(database_url, catalogue) == declared
-    assert len(declared) >= len(SQLModel.metadata.tables)
+    assert len(declared) >= len(metadata.tables)
 
 
 def test_every_unique_key_begins_with_the_organization(database_url: str) -> None:
     """Primary keys and unique indexes are of a tenant, so the tables can be distributed by it."""
     keys = rows(database_url, UNIQUE_KEYS)
     assert {first for _, first in keys} == {"organization_id"}
-    primary = {f"{table}_pkey" for table in SQLModel.metadata.tables}
+    primary = {f"{table}_pkey" for table in metadata.tables}
     assert primary <= {name for name, _ in keys}
 
 
@@ -131,9 +132,7 @@ def test_every_foreign_key_begins_with_the_organization(database_url: str) -> No
     keys = rows(database_url, FOREIGN_KEYS)
     assert {(here, there) for _, here, there in keys} == {("organization_id", "organization_id")}
     declared = {
-        str(key.name)
-        for table in SQLModel.metadata.tables.values()
-        for key in table.foreign_key_constraints
+        str(key.name) for table in metadata.tables.values() for key in table.foreign_key_constraints
     }
     assert {name for name, _, _ in keys} == declared
 
@@ -154,6 +153,13 @@ def test_young_foreign_keys_are_checked_by_their_own_index(database_url: str) ->
 
 def test_every_table_belongs_to_an_organization() -> None:
     """Every table has the organization as the first column of its primary key."""
-    for table in SQLModel.metadata.tables.values():
+    for table in metadata.tables.values():
         assert table.primary_key.columns.keys()[0] == "organization_id"
     assert organizations.primary_key.columns.keys() == ["organization_id"]
+
+
+def test_every_table_has_its_name() -> None:
+    """The package names all tables as the database does, and none as one of its own modules."""
+    named = {name: value for name, value in vars(tables).items() if isinstance(value, Table)}
+    assert named == dict(metadata.tables)
+    assert named.keys().isdisjoint(module.name for module in iter_modules(tables.__path__))
