@@ -4,7 +4,7 @@ All conditions of a filter must hold. A field that takes a list holds where any 
 matches; GraphQL lets a single value stand for a list of one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
@@ -42,6 +42,10 @@ EFFECTS = {
 
 def _bound(description: str) -> Any:
     return strawberry.field(description=description, default=None)
+
+
+def _chosen(description: str, default: Enum) -> Any:
+    return strawberry.field(description=description, default=default)
 
 
 @strawberry.input(description="A range of time. Bounds that are left out do not bind.")
@@ -176,42 +180,34 @@ class StatementLineFilter:
 
 @strawberry.input(description="In what order statement lines come.")
 class StatementLineOrder:
-    field: StatementLineOrderField = strawberry.field(
-        description="What to order by.", default=StatementLineOrderField.NUMBER
-    )
-    direction: OrderDirection = strawberry.field(
-        description="Which way.", default=OrderDirection.ASC
-    )
+    field: StatementLineOrderField = _chosen("What to order by.", StatementLineOrderField.NUMBER)
+    direction: OrderDirection = _chosen("Which way.", OrderDirection.ASC)
 
 
 @strawberry.input(description="In what order accounts come.")
 class AccountOrder:
-    field: AccountOrderField = strawberry.field(
-        description="What to order by.", default=AccountOrderField.CREATED_AT
-    )
-    direction: OrderDirection = strawberry.field(
-        description="Which way.", default=OrderDirection.ASC
-    )
+    field: AccountOrderField = _chosen("What to order by.", AccountOrderField.CREATED_AT)
+    direction: OrderDirection = _chosen("Which way.", OrderDirection.ASC)
 
 
 @strawberry.input(description="In what order entries come.")
 class EntryOrder:
-    field: EntryOrderField = strawberry.field(
-        description="What to order by.", default=EntryOrderField.SEQUENCE
-    )
-    direction: OrderDirection = strawberry.field(
-        description="Which way.", default=OrderDirection.ASC
-    )
+    field: EntryOrderField = _chosen("What to order by.", EntryOrderField.SEQUENCE)
+    direction: OrderDirection = _chosen("Which way.", OrderDirection.ASC)
 
 
 @strawberry.input(description="In what order transactions come.")
 class TransactionOrder:
-    field: TransactionOrderField = strawberry.field(
-        description="What to order by.", default=TransactionOrderField.SEQUENCE
-    )
-    direction: OrderDirection = strawberry.field(
-        description="Which way.", default=OrderDirection.ASC
-    )
+    field: TransactionOrderField = _chosen("What to order by.", TransactionOrderField.SEQUENCE)
+    direction: OrderDirection = _chosen("Which way.", OrderDirection.ASC)
+
+
+def any_of(field: str, values: Sequence[Any] | None) -> tuple[Condition, ...]:
+    """What holds where a field has any of these values; members of an enumeration are words."""
+    if values is None:
+        return ()
+    plain = (value.value if isinstance(value, Enum) else value for value in values)
+    return (Condition(field, "any", tuple(plain)),)
 
 
 def _account_id(text: str) -> Any:
@@ -221,13 +217,10 @@ def _account_id(text: str) -> Any:
     return uuid
 
 
-def _any(field: str, values: list[Any] | None) -> Iterator[Condition]:
-    if values is None:
-        return
-    if len(values) > MAX_VALUES:
+def _any(field: str, values: Sequence[Any] | None) -> tuple[Condition, ...]:
+    if values is not None and len(values) > MAX_VALUES:
         raise CodedError(Code.BAD_USER_INPUT, f"A filter takes up to {MAX_VALUES} values a field.")
-    plain = (value.value if isinstance(value, Enum) else value for value in values)
-    yield Condition(field, "any", tuple(plain))
+    return any_of(field, values)
 
 
 def _range(field: str, bounds: TimeRange | DateRange | AmountRange | None) -> Iterator[Condition]:

@@ -43,6 +43,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def _account(self: Any, info: Info) -> Account:
+    return find_account(info.context, self.account_id)
+
+
 @strawberry.type(description="The input is malformed, whatever the books hold.")
 class ValidationFailed(UserError):
     pass
@@ -140,10 +144,7 @@ class SettlementNotPossible(UserError):
         description="How many there are, or one more than a settlement collects."
     )
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="A hold is not settled from the moment on at which it expires.")
@@ -185,10 +186,7 @@ class TransactionNotReversible(UserError):
 class LotNotPossible(UserError):
     reason: LotNotPossibleReason = strawberry.field(description="Why not.")
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account of the entry.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account of the entry.")
 
 
 @strawberry.type(description="In one currency debits differ from credits.")
@@ -204,10 +202,7 @@ class SettlementExceedsHold(UserError):
     remaining: Amount = strawberry.field(description="What the hold has left, in minor units.")
     requested: Amount = strawberry.field(description="What was to be settled, in minor units.")
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="More was to be reversed than the transaction has left.")
@@ -220,10 +215,7 @@ class ReversalExceedsTransaction(UserError):
     )
     requested: Amount = strawberry.field(description="What was to be reversed, in minor units.")
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="The external id belongs to another object of the ledger.")
@@ -235,19 +227,13 @@ class ExternalIdTaken(UserError):
 class AccountNotOpen(UserError):
     account_status: AccountStatus = strawberry.field(description="What the account is instead.")
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="An account is closed only when it has no balance.")
 class AccountNotEmpty(UserError):
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(
@@ -262,10 +248,7 @@ class VersionConflict(UserError):
     expected_version: Sequence = strawberry.field(description="The version in the input.")
     actual_version: Sequence = strawberry.field(description="The version of the account.")
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="An entry is above the account's entry maximum.")
@@ -275,10 +258,7 @@ class EntryTooLarge(UserError):
         description="The largest entry that the account takes, in minor units."
     )
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="Available would fall below the account's floor.")
@@ -290,10 +270,7 @@ class InsufficientFunds(UserError):
         description="What must be available for it, floor included, in minor units."
     )
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(
@@ -311,10 +288,7 @@ class CeilingExceeded(UserError):
         description="What it could come to after the entry, in minor units."
     )
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="A velocity limit of the account has no room for more in its window.")
@@ -350,10 +324,7 @@ class VelocityExceeded(UserError):
         )
     )
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="A balance condition does not hold after its entry.")
@@ -366,10 +337,7 @@ class ConditionFailed(UserError):
         description="The balance after the entry, in minor units on the normal side."
     )
     account_id: strawberry.Private[UUID]
-
-    @strawberry.field(description="The account.")
-    def account(self, info: Info) -> Account:
-        return find_account(info.context, self.account_id)
+    account = strawberry.field(resolver=_account, description="The account.")
 
 
 @strawberry.type(description="No reconciliation with this id is visible to the API key.")
