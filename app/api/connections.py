@@ -8,15 +8,17 @@ import base64
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cache
 from hashlib import blake2b
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_args
 from uuid import UUID
 
 import orjson
 import strawberry
 
-from app.api.engine.context import Context
+from app.api.engine.context import Context, Info
 from app.api.errors import Code, CodedError
+from app.api.nodes import reads
 from app.store.reading import Condition, Listing, Page
 
 DEFAULT_PAGE, MAX_PAGE = 50, 100
@@ -117,6 +119,63 @@ def connect(
         return shown(page)
 
     return context.load.page(listing, parent, page, connection)
+
+
+def listed(
+    kind: Any,
+    listing: Listing[Any],
+    parent: str,
+    description: str,
+    *,
+    order: str,
+    descending: bool = False,
+    from_end: bool = False,
+) -> Any:
+    """A field of an object with a `row`: all of a list, in one order.
+
+    `kind` is the Connection; `parent` names the column of the row whose list it is. Pages count
+    from the start, and where `from_end` is given from the end, too.
+    """
+
+    @cache
+    def build() -> Callable[[Any], Any]:
+        return _node_of(kind).of
+
+    def page(
+        self: Any,
+        info: Info,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Any:
+        return connect(
+            info.context,
+            listing,
+            getattr(self.row, parent),
+            build(),
+            order=order,
+            descending=descending,
+            first=first,
+            after=after,
+            last=last,
+            before=before,
+        )
+
+    def page_from_start(self: Any, info: Info, first: First = None, after: After = None) -> Any:
+        return page(self, info, first, after)
+
+    resolver = reads(parent)(page if from_end else page_from_start)
+    return strawberry.field(resolver=resolver, graphql_type=kind, description=description)
+
+
+def _node_of(kind: Any) -> Any:
+    """The type of a connection's nodes, of which a lazy reference is followed."""
+    (node,) = get_args(kind)
+    if isinstance(node, type):
+        return node
+    name, home = get_args(node)
+    return home.resolve_forward_ref(name).resolve_type()
 
 
 def _page_size(name: str, size: int | None) -> int:

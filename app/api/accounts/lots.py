@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from app.api.connections import After, Connection, First, connect
+from app.api.connections import Connection, listed
 from app.api.engine.context import Info
 from app.api.enums import CreditLotState, ErrorCode, LotMovementKind, by_word
 from app.api.ids import LOT, encode
@@ -120,20 +120,13 @@ class CreditLot(Node):
             rows.entries_by_id, self.row.account_id, self.row.number, build=Entry.of
         )
 
-    @strawberry.field(description="All that left it, oldest first.")
-    @reads("lot_id")
-    def movements(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[LotMovement]:
-        return connect(
-            info.context,
-            rows.movements_of_lot,
-            self.row.lot_id,
-            LotMovement.of,
-            order="sequence",
-            first=first,
-            after=after,
-        )
+    movements = listed(
+        Connection[LotMovement],
+        rows.movements_of_lot,
+        "lot_id",
+        "All that left it, oldest first.",
+        order="sequence",
+    )
 
     @strawberry.field(
         description="Why it did not expire when that was last tried; null if it never failed."

@@ -11,7 +11,7 @@ import strawberry
 from app.api.accounts.availability import Availability
 from app.api.accounts.balances import BalancePoint, Balances, Currency, balances_of
 from app.api.accounts.velocity_limits import VelocityLimit
-from app.api.connections import After, Before, Connection, First, Last, connect
+from app.api.connections import After, Before, Connection, First, Last, connect, listed
 from app.api.engine.context import Context, Info
 from app.api.enums import (
     DIRECTIONS,
@@ -23,7 +23,7 @@ from app.api.enums import (
     by_word,
 )
 from app.api.errors import Code, CodedError
-from app.api.filters import EntryFilter, EntryOrder
+from app.api.filters import EntryFilter, EntryOrder, any_of
 from app.api.ids import ACCOUNT, encode
 from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.scalars import JSON, Amount, DateTime, Sequence
@@ -32,7 +32,6 @@ from app.ledger.statements.statements import net
 from app.ledger.times import zone_named
 from app.store import rows
 from app.store.accounts.history import PastBalances
-from app.store.reading import Condition
 from app.store.statements.settlements import UnsettledTotals
 
 if TYPE_CHECKING:
@@ -169,24 +168,13 @@ class Account(Node):
             before=before,
         )
 
-    @strawberry.field(description="The external accounts that tell of it, as they were made.")
-    @reads("account_id")
-    def external_accounts(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[
-        Annotated["ExternalAccount", strawberry.lazy("app.api.reconciliation.outside")]
-    ]:
-        from app.api.reconciliation.outside import ExternalAccount
-
-        return connect(
-            info.context,
-            rows.external_accounts_of_account,
-            self.row.account_id,
-            ExternalAccount.of,
-            order="created_at",
-            first=first,
-            after=after,
-        )
+    external_accounts = listed(
+        Connection[Annotated["ExternalAccount", strawberry.lazy("app.api.reconciliation.outside")]],
+        rows.external_accounts_of_account,
+        "account_id",
+        "The external accounts that tell of it, as they were made.",
+        order="created_at",
+    )
 
     @strawberry.field(description="Its credit lots, those that expire first at the beginning.")
     @reads("account_id")
@@ -202,14 +190,13 @@ class Account(Node):
     ) -> Connection[Annotated["CreditLot", strawberry.lazy("app.api.accounts.lots")]]:
         from app.api.accounts.lots import CreditLot
 
-        states = None if state is None else tuple(one.value for one in state)
         return connect(
             info.context,
             rows.lots_of_account,
             self.row.account_id,
             CreditLot.of,
             order="expires_at",
-            conditions=() if states is None else (Condition("state", "any", states),),
+            conditions=any_of("state", state),
             first=first,
             after=after,
         )
@@ -238,53 +225,23 @@ class Account(Node):
             lambda found: UnreconciledEntries(found=found, account_id=account_id, as_of=as_of),
         )
 
-    @strawberry.field(description="Its statements, in order of number.")
-    @reads("account_id")
-    def statements(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Connection[Annotated["Statement", strawberry.lazy("app.api.statements.types")]]:
-        from app.api.statements.types import Statement
+    statements = listed(
+        Connection[Annotated["Statement", strawberry.lazy("app.api.statements.types")]],
+        rows.statements_of_account,
+        "account_id",
+        "Its statements, in order of number.",
+        order="number",
+        from_end=True,
+    )
 
-        return connect(
-            info.context,
-            rows.statements_of_account,
-            self.row.account_id,
-            Statement.of,
-            order="number",
-            first=first,
-            after=after,
-            last=last,
-            before=before,
-        )
-
-    @strawberry.field(description="Its settlements, in order of number.")
-    @reads("account_id")
-    def settlements(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Connection[Annotated["Settlement", strawberry.lazy("app.api.statements.settlements")]]:
-        from app.api.statements.settlements import Settlement
-
-        return connect(
-            info.context,
-            rows.settlements_of_account,
-            self.row.account_id,
-            Settlement.of,
-            order="number",
-            first=first,
-            after=after,
-            last=last,
-            before=before,
-        )
+    settlements = listed(
+        Connection[Annotated["Settlement", strawberry.lazy("app.api.statements.settlements")]],
+        rows.settlements_of_account,
+        "account_id",
+        "Its settlements, in order of number.",
+        order="number",
+        from_end=True,
+    )
 
     @strawberry.field(
         description=(
@@ -305,22 +262,13 @@ class Account(Node):
 
         return info.context.load.unsettled(self.row.account_id, build)
 
-    @strawberry.field(description="Pending transactions with an entry on it, in commit order.")
-    @reads("account_id")
-    def holds(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[Annotated["Transaction", strawberry.lazy("app.api.transactions.types")]]:
-        from app.api.transactions.types import Transaction
-
-        return connect(
-            info.context,
-            rows.holds_of_account,
-            self.row.account_id,
-            Transaction.of,
-            order="sequence",
-            first=first,
-            after=after,
-        )
+    holds = listed(
+        Connection[Annotated["Transaction", strawberry.lazy("app.api.transactions.types")]],
+        rows.holds_of_account,
+        "account_id",
+        "Pending transactions with an entry on it, in commit order.",
+        order="sequence",
+    )
 
     @strawberry.field(
         description="Its limits on what goes out in a window of time, with their usage now."

@@ -7,7 +7,7 @@ import strawberry
 
 from app.api.accounts.balances import Currency, TrialBalanceLine
 from app.api.accounts.types import Account
-from app.api.connections import After, Before, Connection, First, Last, connect
+from app.api.connections import After, Before, Connection, First, Last, connect, listed
 from app.api.engine.context import Info
 from app.api.enums import Mode, OrderDirection, PeriodEventKind
 from app.api.filters import (
@@ -164,85 +164,46 @@ class Ledger(Node):
             before=before,
         )
 
-    @strawberry.field(description="Every closing and reopening of its past, oldest first.")
-    def periods(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Connection[PeriodEvent]:
-        return connect(
-            info.context,
-            rows.periods_of_ledger,
-            self.row.ledger_id,
-            PeriodEvent.of,
-            order="number",
-            first=first,
-            after=after,
-            last=last,
-            before=before,
-        )
-
-    @strawberry.field(
-        description="Its transaction templates, the newest version of each, in order of code."
+    periods = listed(
+        Connection[PeriodEvent],
+        rows.periods_of_ledger,
+        "ledger_id",
+        "Every closing and reopening of its past, oldest first.",
+        order="number",
+        from_end=True,
     )
-    def transaction_templates(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[TransactionTemplate]:
-        return connect(
-            info.context,
-            rows.templates_of_ledger,
-            self.row.ledger_id,
-            TransactionTemplate.of,
-            order="code",
-            first=first,
-            after=after,
-        )
 
-    @strawberry.field(description="The external accounts tied to its accounts, as they were made.")
-    def external_accounts(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[ExternalAccount]:
-        return connect(
-            info.context,
-            rows.external_accounts_of_ledger,
-            self.row.ledger_id,
-            ExternalAccount.of,
-            order="created_at",
-            first=first,
-            after=after,
-        )
+    transaction_templates = listed(
+        Connection[TransactionTemplate],
+        rows.templates_of_ledger,
+        "ledger_id",
+        "Its transaction templates, the newest version of each, in order of code.",
+        order="code",
+    )
 
-    @strawberry.field(description="Its schedules of statements, in order of creation.")
-    @reads("ledger_id")
-    def statement_schedules(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[StatementSchedule]:
-        return connect(
-            info.context,
-            rows.schedules_of_ledger,
-            self.row.ledger_id,
-            StatementSchedule.of,
-            order="created_at",
-            first=first,
-            after=after,
-        )
+    external_accounts = listed(
+        Connection[ExternalAccount],
+        rows.external_accounts_of_ledger,
+        "ledger_id",
+        "The external accounts tied to its accounts, as they were made.",
+        order="created_at",
+    )
 
-    @strawberry.field(description="How its CSV files are read, in order of name.")
-    def import_profiles(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[ImportProfile]:
-        return connect(
-            info.context,
-            rows.import_profiles_of_ledger,
-            self.row.ledger_id,
-            ImportProfile.of,
-            order="name",
-            first=first,
-            after=after,
-        )
+    statement_schedules = listed(
+        Connection[StatementSchedule],
+        rows.schedules_of_ledger,
+        "ledger_id",
+        "Its schedules of statements, in order of creation.",
+        order="created_at",
+    )
+
+    import_profiles = listed(
+        Connection[ImportProfile],
+        rows.import_profiles_of_ledger,
+        "ledger_id",
+        "How its CSV files are read, in order of name.",
+        order="name",
+    )
 
     @strawberry.field(
         description="Its newest sealed block, or that of a number; null where there is none."

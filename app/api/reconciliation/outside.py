@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 
 from app.api.accounts.balances import Currency
-from app.api.connections import After, Before, Connection, First, Last, connect
+from app.api.connections import After, Before, Connection, First, Last, connect, listed
 from app.api.engine.context import Context, Info
 from app.api.enums import (
     ExternalAccountKind,
@@ -79,51 +79,25 @@ class ExternalAccount(Node):
 
         return find_account(info.context, self.row.account_id)
 
-    @strawberry.field(description="Its statements, as they came in.")
-    @reads("external_account_id")
-    def statements(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Connection["ExternalStatement"]:
-        return connect(
-            info.context,
-            rows.statements_of_external_account,
-            self.row.external_account_id,
-            ExternalStatement.of,
-            order="number",
-            first=first,
-            after=after,
-            last=last,
-            before=before,
-        )
-
-    @strawberry.field(
-        description="What was imported for it or is being imported, the failed ones too, in order."
+    statements = listed(
+        Connection[
+            Annotated["ExternalStatement", strawberry.lazy("app.api.reconciliation.outside")]
+        ],
+        rows.statements_of_external_account,
+        "external_account_id",
+        "Its statements, as they came in.",
+        order="number",
+        from_end=True,
     )
-    @reads("external_account_id")
-    def imports(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Connection["StatementImport"]:
-        return connect(
-            info.context,
-            rows.imports_of_external_account,
-            self.row.external_account_id,
-            StatementImport.of,
-            order="created_at",
-            first=first,
-            after=after,
-            last=last,
-            before=before,
-        )
+
+    imports = listed(
+        Connection[Annotated["StatementImport", strawberry.lazy("app.api.reconciliation.outside")]],
+        rows.imports_of_external_account,
+        "external_account_id",
+        "What was imported for it or is being imported, the failed ones too, in order.",
+        order="created_at",
+        from_end=True,
+    )
 
     @strawberry.field(description="The lines of all its statements, each once.")
     @reads("external_account_id")
@@ -157,29 +131,14 @@ class ExternalAccount(Node):
             before=before,
         )
 
-    @strawberry.field(description="Its reconciliations, in order of creation.")
-    @reads("external_account_id")
-    def reconciliations(
-        self,
-        info: Info,
-        first: First = None,
-        after: After = None,
-        last: Last = None,
-        before: Before = None,
-    ) -> Connection[Annotated["Reconciliation", strawberry.lazy("app.api.reconciliation.types")]]:
-        from app.api.reconciliation.types import Reconciliation
-
-        return connect(
-            info.context,
-            reconciliation_rows.reconciliations_of_external_account,
-            self.row.external_account_id,
-            Reconciliation.of,
-            order="created_at",
-            first=first,
-            after=after,
-            last=last,
-            before=before,
-        )
+    reconciliations = listed(
+        Connection[Annotated["Reconciliation", strawberry.lazy("app.api.reconciliation.types")]],
+        reconciliation_rows.reconciliations_of_external_account,
+        "external_account_id",
+        "Its reconciliations, in order of creation.",
+        order="created_at",
+        from_end=True,
+    )
 
 
 @strawberry.type(description="Why a file was not imported, and where in it.")
@@ -248,20 +207,15 @@ class StatementImport(Node):
     def external_account(self, info: Info) -> ExternalAccount:
         return find_external_account(info.context, self.row.external_account_id)
 
-    @strawberry.field(description="The statements that it brought, in order.")
-    @reads("import_id")
-    def statements(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection["ExternalStatement"]:
-        return connect(
-            info.context,
-            rows.statements_of_import,
-            self.row.import_id,
-            ExternalStatement.of,
-            order="number",
-            first=first,
-            after=after,
-        )
+    statements = listed(
+        Connection[
+            Annotated["ExternalStatement", strawberry.lazy("app.api.reconciliation.outside")]
+        ],
+        rows.statements_of_import,
+        "import_id",
+        "The statements that it brought, in order.",
+        order="number",
+    )
 
 
 @strawberry.type(description="What an outside party says happened on an external account.")
@@ -325,22 +279,13 @@ class ExternalStatement(Node):
             rows.imports_by_id, self.row.import_id, build=StatementImport.of
         )
 
-    @strawberry.field(
-        description="All its lines as they stand in it, those known from earlier statements too."
+    lines = listed(
+        Connection[Annotated["StatementLine", strawberry.lazy("app.api.reconciliation.outside")]],
+        rows.lines_of_statement,
+        "external_statement_id",
+        "All its lines as they stand in it, those known from earlier statements too.",
+        order="position",
     )
-    @reads("external_statement_id")
-    def lines(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection["StatementLine"]:
-        return connect(
-            info.context,
-            rows.lines_of_statement,
-            self.row.external_statement_id,
-            StatementLine.of,
-            order="position",
-            first=first,
-            after=after,
-        )
 
 
 @strawberry.type(description="One movement, as an outside party records it.")

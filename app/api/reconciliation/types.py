@@ -8,7 +8,7 @@ from uuid import UUID
 import strawberry
 
 from app.api.accounts.types import Account, find_account
-from app.api.connections import After, Before, Connection, First, Last, connect
+from app.api.connections import After, Before, Connection, First, Last, connect, listed
 from app.api.engine.context import Context, Info
 from app.api.enums import (
     BridgeItemKind,
@@ -26,6 +26,7 @@ from app.api.enums import (
     RuleKind,
     by_word,
 )
+from app.api.filters import any_of
 from app.api.ids import DISCREPANCY, MATCH, RECONCILIATION, RUN, encode
 from app.api.nodes import OPAQUE, Node, of_row, reads
 from app.api.reconciliation.outside import (
@@ -487,27 +488,20 @@ class Reconciliation(Node):
             self.row.reconciliation_id,
             StatementLine.of,
             order="booked_on",
-            conditions=_one_of("state", state),
+            conditions=any_of("state", state),
             first=first,
             after=after,
             last=last,
             before=before,
         )
 
-    @strawberry.field(description="The entries of its days that no match has.")
-    @reads("reconciliation_id")
-    def unmatched_entries(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[Entry]:
-        return connect(
-            info.context,
-            own.unmatched_entries_of_reconciliation,
-            self.row.reconciliation_id,
-            Entry.of,
-            order="sequence",
-            first=first,
-            after=after,
-        )
+    unmatched_entries = listed(
+        Connection[Entry],
+        own.unmatched_entries_of_reconciliation,
+        "reconciliation_id",
+        "The entries of its days that no match has.",
+        order="sequence",
+    )
 
     @strawberry.field(description="Its matches.")
     @reads("reconciliation_id")
@@ -527,7 +521,7 @@ class Reconciliation(Node):
             self.row.reconciliation_id,
             ReconciliationMatch.of,
             order="id",
-            conditions=_one_of("status", status),
+            conditions=any_of("status", status),
             first=first,
             after=after,
         )
@@ -548,39 +542,25 @@ class Reconciliation(Node):
             strawberry.argument(description="Those in one of these states; all if absent."),
         ] = None,
     ) -> Connection[Discrepancy]:
-        conditions = (*_one_of("kind", kind), *_one_of("status", status))
+        conditions = (*any_of("kind", kind), *any_of("status", status))
         return _discrepancies(info, self.row, conditions, first, after)
 
-    @strawberry.field(description="Its runs, the latest first.")
-    @reads("reconciliation_id")
-    def runs(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[ReconciliationRun]:
-        return connect(
-            info.context,
-            own.runs_of_reconciliation,
-            self.row.reconciliation_id,
-            ReconciliationRun.of,
-            order="requested_at",
-            descending=True,
-            first=first,
-            after=after,
-        )
+    runs = listed(
+        Connection[ReconciliationRun],
+        own.runs_of_reconciliation,
+        "reconciliation_id",
+        "Its runs, the latest first.",
+        order="requested_at",
+        descending=True,
+    )
 
-    @strawberry.field(description="What was done to it, by whom and why, in order.")
-    @reads("reconciliation_id")
-    def history(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[ReconciliationEvent]:
-        return connect(
-            info.context,
-            own.events_of_reconciliation,
-            self.row.reconciliation_id,
-            ReconciliationEvent.of,
-            order="number",
-            first=first,
-            after=after,
-        )
+    history = listed(
+        Connection[ReconciliationEvent],
+        own.events_of_reconciliation,
+        "reconciliation_id",
+        "What was done to it, by whom and why, in order.",
+        order="number",
+    )
 
 
 @strawberry.type(description="What of an account no closed reconciliation covers.")
@@ -615,12 +595,6 @@ class UnreconciledEntries:
 def find_reconciliation(context: Context, reconciliation_id: Any) -> Any:
     """Load the reconciliation of that id."""
     return context.load.one(own.reconciliations_by_id, reconciliation_id, build=Reconciliation.of)
-
-
-def _one_of(field: str, members: Any) -> tuple[Condition, ...]:
-    if members is None:
-        return ()
-    return (Condition(field, "any", tuple(one.value for one in members)),)
 
 
 def _discrepancies(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from app.api.connections import After, Connection, First, connect
+from app.api.connections import Connection, listed
 from app.api.engine.context import Info
 from app.api.ids import SETTLEMENT, encode
 from app.api.nodes import OPAQUE, Node, of_row, reads
@@ -87,19 +87,10 @@ class Settlement(Node):
             build=Transaction.of,
         )
 
-    @strawberry.field(description="What it collected, in order of sequence.")
-    @reads("settlement_id")
-    def entries(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[Annotated["Entry", strawberry.lazy("app.api.transactions.entries")]]:
-        from app.api.transactions.entries import Entry
-
-        return connect(
-            info.context,
-            rows.entries_of_settlement,
-            self.row.settlement_id,
-            Entry.of,
-            order="sequence",
-            first=first,
-            after=after,
-        )
+    entries = listed(
+        Connection[Annotated["Entry", strawberry.lazy("app.api.transactions.entries")]],
+        rows.entries_of_settlement,
+        "settlement_id",
+        "What it collected, in order of sequence.",
+        order="sequence",
+    )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import strawberry
 
 from app.api.accounts.balances import Balance, Currency
-from app.api.connections import After, Connection, First, connect
+from app.api.connections import After, Connection, First, connect, listed
 from app.api.engine.context import Info
 from app.api.ids import STATEMENT, encode
 from app.api.nodes import OPAQUE, Node, of_row, reads
@@ -147,27 +147,14 @@ class Statement(Node):
             build=Statement.of,
         )
 
-    @strawberry.field(
-        description=(
-            "Posted entries of earlier periods that were recorded after the previous statement was"
-            " made and before this one, in order of sequence; none without a previous one."
-        )
+    adjustments = listed(
+        Connection[Annotated["Entry", strawberry.lazy("app.api.transactions.entries")]],
+        rows.adjustments_of_statement,
+        "statement_id",
+        "Posted entries of earlier periods that were recorded after the previous statement was"
+        " made and before this one, in order of sequence; none without a previous one.",
+        order="sequence",
     )
-    @reads("statement_id")
-    def adjustments(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[Annotated["Entry", strawberry.lazy("app.api.transactions.entries")]]:
-        from app.api.transactions.entries import Entry
-
-        return connect(
-            info.context,
-            rows.adjustments_of_statement,
-            self.row.statement_id,
-            Entry.of,
-            order="sequence",
-            first=first,
-            after=after,
-        )
 
     @strawberry.field(description="Its lines, in order of effective time.")
     def lines(
@@ -183,27 +170,14 @@ class Statement(Node):
             after=after,
         )
 
-    @strawberry.field(
-        description=(
-            "Posted entries with an effective time in the period that were recorded after it was"
-            " made, in order of effective time. They are not in it."
-        )
+    late_adjustments = listed(
+        Connection[Annotated["Entry", strawberry.lazy("app.api.transactions.entries")]],
+        rows.late_adjustments_of_statement,
+        "statement_id",
+        "Posted entries with an effective time in the period that were recorded after it was"
+        " made, in order of effective time. They are not in it.",
+        order="effective_at",
     )
-    @reads("statement_id")
-    def late_adjustments(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[Annotated["Entry", strawberry.lazy("app.api.transactions.entries")]]:
-        from app.api.transactions.entries import Entry
-
-        return connect(
-            info.context,
-            rows.late_adjustments_of_statement,
-            self.row.statement_id,
-            Entry.of,
-            order="effective_at",
-            first=first,
-            after=after,
-        )
 
     @strawberry.field(description="Its files.")
     @reads("statement_id")

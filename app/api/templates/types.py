@@ -7,7 +7,7 @@ from uuid import UUID
 import strawberry
 
 from app.api.accounts.types import Account, find_account
-from app.api.connections import After, Connection, First, connect
+from app.api.connections import Connection, listed
 from app.api.engine.context import Info
 from app.api.enums import Direction, TemplateParameterKind
 from app.api.ids import encode_template
@@ -124,20 +124,14 @@ class TransactionTemplate(Node):
 
         return info.context.load.one(rows.ledgers_by_id, self.row.ledger_id, build=Ledger.of)
 
-    @strawberry.field(description="All versions of its code, the newest first.")
-    def versions(
-        self, info: Info, first: First = None, after: After = None
-    ) -> Connection[Annotated["TransactionTemplate", strawberry.lazy("app.api.templates.types")]]:
-        return connect(
-            info.context,
-            rows.versions_of_template,
-            self.row.template_id,
-            TransactionTemplate.of,
-            order="version",
-            descending=True,
-            first=first,
-            after=after,
-        )
+    versions = listed(
+        Connection[Annotated["TransactionTemplate", strawberry.lazy("app.api.templates.types")]],
+        rows.versions_of_template,
+        "template_id",
+        "All versions of its code, the newest first.",
+        order="version",
+        descending=True,
+    )
 
 
 def find_template(
