@@ -45,7 +45,7 @@ def is_done(transaction: Json) -> bool:
     return bool(transaction["status"] != "PENDING")
 
 
-def soon(seconds: float = 0.3) -> str:
+def soon(seconds: float = 2.0) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
@@ -149,7 +149,7 @@ async def test_past_times_are_due_at_once(market: Market) -> None:
 
 async def test_a_settled_hold_is_due_no_more(market: Market) -> None:
     """What a client has settled or voided before its time stays as it is."""
-    at = soon(1.5)
+    at = soon(4.0)
     settled = await market.hold("one", "wallet", "shop", 10, postsAt=at)
     voided = await market.hold("two", "wallet", "shop", 10, expiresAt=at)
     probe = await market.hold("probe", "wallet", "shop", 10, expiresAt=at)
@@ -182,7 +182,7 @@ async def test_expired_though_nobody_has_looked(idle: Market) -> None:
 
 async def test_settled_before_it_expired(market: Market) -> None:
     """A settlement that came in time is replayed after the expiry."""
-    hold = await market.hold("hold", "wallet", "shop", 40, expiresAt=soon(2.0))
+    hold = await market.hold("hold", "wallet", "shop", 40, expiresAt=soon(4.0))
     part = {"entries": market.move("wallet", "shop", 1), "final": False}
     assert (await market.settle(hold, "settle", **part))["replayed"] is False
     await market.until(hold, is_done)
