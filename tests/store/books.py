@@ -32,10 +32,21 @@ In `credit`:
     4  the expiry of the other 30
     5  held 30, settled in part: 10 of the 100; still pending
 
-In `bank`, beside a statement of two lines that is reconciled with it:
+In `bank`, beside two statements that are reconciled with it. March, which is closed:
 
-    1  posted, as the first line has it
-    2  the adjustment of the second one, which nobody had posted
+    1  posted, as line 1 has it
+    2  the adjustment of line 2, which nobody had posted
+
+Then of April, which waits for another run: lines 3 to 11 with one discrepancy or more of each kind
+but duplicate entries, a pair that was rejected, and a line that was accepted:
+
+    3  posted in March, line 3 comes in April
+    4  posted, as line 4 has it, and line 8 once more
+    5  posted, 2 more than line 5 says
+    6  posted, long before line 6
+    7  posted, as line 7 has it, which was rejected
+    8  an adjustment of line 10
+    9  its reversal
 
 In `stated`, whose wallet has two statements, the second with an adjustment, and a schedule:
 

@@ -258,6 +258,15 @@ class Reconciling:
         )
         return [tuple(row) for row in found]
 
+    async def discrepancy(self, kind: str, line: int | None = None) -> UUID:
+        """The id of the one of this kind, or of those the one that is of a line."""
+        found = await self.rows(
+            "SELECT discrepancy_id, line_number FROM reconciliation_discrepancies"
+            f" WHERE reconciliation_id = %(r)s AND kind = '{kind}'"
+        )
+        (identity,) = [one for one, number in found if line in (None, number)]
+        return UUID(str(identity))
+
     async def bridge(self) -> tuple[int, int | None, dict[str, int], int | None]:
         """Both balances, the items, and what they leave."""
         ((ledger, statement, items),) = await self.rows(
@@ -312,7 +321,7 @@ async def open_desk(url: str) -> AsyncIterator[Desk]:
 
 
 async def reconcile_bank(url: str, books: Books) -> None:
-    """Reconcile the ledger `bank` of the books with a statement, and adjust what it lacks."""
+    """Reconcile the ledger `bank` of the books with two statements (see books.py)."""
     book = books.bank
     async with writing(url) as (database, writer):
         async with database.writing() as connection:
@@ -330,18 +339,61 @@ async def reconcile_bank(url: str, books: Books) -> None:
         author = Author(book.scope, key.api_key_id)
         cash, wallet = book.accounts["cash"], book.accounts["wallet"]
         desk = Desk(database, writer, author, book.ledger_id, cash, wallet, external)
-        await desk.post(Row(100, 3, "invoice 1", key="invoice 1"))
-        lines = [Line(100, 4, end_to_end_id="invoice 1"), Line(-7, 9, "charge")]
-        await desk.state(lines, days=(1, 31), opening=0, closing=93)
-        march = await desk.open()
-        await march.run()
-        ((discrepancy,),) = await march.rows(
-            "SELECT discrepancy_id FROM reconciliation_discrepancies"
-            " WHERE reconciliation_id = %(r)s"
-        )
-        await march.do_posting(
-            reconciling.adjust, discrepancy, Adjustment(wallet, "charge", "of March")
-        )
+        await _reconcile_march(desk)
+        await _reconcile_april(desk)
+
+
+async def _reconcile_march(desk: Desk) -> None:
+    await desk.post(Row(100, 3, "invoice 1", key="invoice 1"))
+    lines = [Line(100, 4, end_to_end_id="invoice 1"), Line(-7, 9, "charge")]
+    await desk.state(lines, days=(1, 31), opening=0, closing=93)
+    march = await desk.open()
+    await march.run()
+    charge = await march.discrepancy("missing_in_ledger")
+    await march.do_posting(reconciling.adjust, charge, Adjustment(desk.other, "charge", "of March"))
+    await march.do(reconciling.close, march.id, accept_remaining=False, reason=None)
+
+
+async def _reconcile_april(desk: Desk) -> None:
+    await desk.post(
+        Row(70, 31, "late"),
+        Row(40, 33, "plain"),
+        Row(50, 34, "less"),
+        Row(60, 35, "slow"),
+        Row(15, 40),
+    )
+    lines = [
+        Line(70, 32, "late"),
+        Line(40, 33, "plain"),
+        Line(48, 34, "less"),
+        Line(60, 50, "slow"),
+        Line(15, 40),
+        Line(40, 36, "plain", description="again"),
+        Line(11, 37, "unknown"),
+        Line(-4, 38, "undone"),
+        Line(5, 39, currency="USD"),
+    ]
+    total = sum(line.amount for line in lines if line.currency == "EUR")
+    await desk.state(lines, days=(32, 61), opening=93, closing=93 + total + 3)
+    april = await desk.open(days=(32, 61))
+    await april.run()
+    ((proposal,),) = await april.rows(
+        "SELECT match_id FROM reconciliation_matches WHERE reconciliation_id = %(r)s"
+        " AND rule = 'amount and date'"
+    )
+    await april.do(reconciling.reject, [proposal], "another's")
+    undone = await april.discrepancy("missing_in_ledger", 10)
+    await april.do_posting(reconciling.adjust, undone, Adjustment(desk.other, "undone", "a fee"))
+    await april.do_posting(
+        reconciling.undo_resolution,
+        undone,
+        reason="no fee",
+        idempotency_key="undone, undone",
+        effective_at=None,
+    )
+    await april.do(reconciling.accept, await april.discrepancy("missing_in_ledger", 9), "known")
+    async with desk.database.writing() as connection:
+        await reconciling.request_run(connection, desk.author, april.id)
 
 
 async def _insert_external_account(

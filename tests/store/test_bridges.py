@@ -18,6 +18,7 @@ from app.ledger.reconciliation.comparison import (
     Tolerance,
 )
 from app.ledger.refusals import Refusal
+from app.store.audit.verify import verify
 from app.store.reconciliation import runs as reconciling
 
 from .books import writing
@@ -107,10 +108,12 @@ async def test_bridges_end_in_nothing(seed: int, database_url: str) -> None:
                 await _act(chosen, desk, half, number)
                 await _look(half)
             if number == STEPS // 2:
+                assert verify(database_url).violations == ()
                 await desk.post(*_rows(chosen, 3, "later"))
         for half in halves:
             await half.do(_close)
             await _look(half)
+    assert verify(database_url).violations == ()
 
 
 @pytest.mark.parametrize("seed", range(EXAMPLES))

@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from app.ledger.reconciliation.comparison import EntryField, LineField, Rule, RuleKind, Tolerance
+from app.store.audit.verify import verify
 
 from .desk import Desk, Line, Row, open_desk
 
 
 @pytest_asyncio.fixture
 async def desk(database_url: str) -> AsyncIterator[Desk]:
+    """A desk; whatever was done at it, every invariant holds in the end."""
     async with open_desk(database_url) as opened:
         yield opened
+    assert verify(database_url).violations == ()
 
 
 REFERENCE = Rule("reference", RuleKind.REFERENCE, LineField.REFERENCE, EntryField.EXTERNAL_ID)

@@ -143,7 +143,7 @@ def test_whole_books_have_no_violations(url: str) -> None:
     assert report.violations == ()
     assert report.complete
     assert (report.organizations, report.ledgers, report.accounts) == (2, 7, 28)
-    assert (report.transactions, report.entries) == (33, 96)
+    assert (report.transactions, report.entries) == (40, 110)
 
 
 def test_an_empty_database_has_no_violations(database_url: str) -> None:
@@ -166,7 +166,15 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
     more = ("transactions", "transaction_events", "entries", "account_totals", "credit_lots")
     outside = ("external_accounts", "statement_imports", "external_statements", "statement_lines")
     new = ("account_statements", "statement_schedules", "settlements", "settlement_entries")
-    for table in (*tables, *more, "lot_movements", *outside, "statement_line_repeats", *new):
+    reconciling = (
+        *("reconciliations", "reconciliation_runs", "reconciliation_matches"),
+        *("reconciliation_match_lines", "reconciliation_match_entries"),
+        *("reconciliation_rejections", "reconciliation_discrepancies", "reconciliation_events"),
+    )
+    all_tables = *tables, *more, "lot_movements", *outside, "statement_line_repeats", *new
+    for table in reconciling:  # one of them is closed, and takes no row any more
+        run(url, f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    for table in (*all_tables, *reconciling):
         run(
             url,
             f"INSERT INTO {table} SELECT (jsonb_populate_record(t, {change})).* FROM {table} t"
@@ -261,10 +269,10 @@ def test_one_moment_is_seen_while_others_write(url: str, books: Books) -> None:
 
     report = verify(url, progress=interfere)
     assert report.violations == ()
-    assert report.transactions == 33
+    assert report.transactions == 40
     later = verify(url)
     assert {violation.name for violation in later.violations} == {"ACCOUNT_VERSION_WRONG"}
-    assert later.transactions == 33 + len(PASSES) + 1
+    assert later.transactions == 40 + len(PASSES) + 1
 
 
 def test_the_reader_role_is_taken(database_url: str) -> None:
