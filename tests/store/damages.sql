@@ -49,6 +49,10 @@ UPDATE transactions SET transaction_id = :'organization'
 --> TRANSACTION_ID_REPEATED first/main transaction 1
 --> TRANSACTION_ID_REPEATED first/main transaction 9
 
+-- TERMS_WITHOUT_HOLD
+UPDATE transactions SET expires_at = '2100-01-01' WHERE ledger_id = :'ledger' AND sequence = 9;
+--> TERMS_WITHOUT_HOLD first/main event 9/1
+
 -- EVENT_WITHOUT_TRANSACTION
 INSERT INTO transaction_events
     SELECT organization_id, ledger_id, 99, 1, kind, 'another', fingerprint, description,
@@ -664,8 +668,13 @@ DELETE FROM api_keys WHERE name = 'Controller';
 --> PERIOD_WITHOUT_KEY first/other period 1
 --> PERIOD_WITHOUT_KEY first/other period 2
 
+-- PERIOD_MOVE_WRONG
+UPDATE period_events SET kind = 'closed' WHERE number = 2;
+--> PERIOD_MOVE_WRONG first/other period 2
+
 -- PERIOD_NUMBERS_BROKEN
 DELETE FROM period_events WHERE number = 1;
+--> PERIOD_MOVE_WRONG first/other period 2
 --> PERIOD_NUMBERS_BROKEN first/other period 2
 
 -- PERIOD_TIME_DECREASES
@@ -778,6 +787,10 @@ UPDATE credit_lots SET remaining = 89 WHERE code = 'gift lot';
 UPDATE lot_movements SET kind = 'spent' WHERE sequence = 4;
 UPDATE credit_lots SET expired = 0 WHERE code = 'promotion lot';
 --> MOVEMENT_KIND_WRONG first/credit lot movement wallet/4
+
+-- LOT_EXPIRED_EARLY
+UPDATE credit_lots SET expires_at = '2100-01-01' WHERE code = 'promotion lot';
+--> LOT_EXPIRED_EARLY first/credit lot movement wallet/4
 
 -- RECONCILIATION_ASTRAY
 UPDATE reconciliations SET account_id = :'wallet' WHERE status = 'closed';

@@ -72,6 +72,7 @@ ACCOUNTS = Pass(
             2,
             "ACCOUNT_MALFORMED",
             "normal_balance NOT IN ('debit', 'credit')"
+            " OR status NOT IN ('open', 'frozen', 'closed')"
             f" OR least({_TOTALS}) < 0 OR floor_version NOT BETWEEN 0 AND version"
             " OR ceiling_version NOT BETWEEN 0 AND version"
             " OR maximum_version NOT BETWEEN 0 AND version",

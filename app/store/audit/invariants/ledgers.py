@@ -54,7 +54,8 @@ PERIODS = Pass(
         SELECT v.*, l.ledger_id IS NULL AS homeless, k.api_key_id IS NULL AS nobodys
         FROM (
             SELECT *, lag(number, 1, 0) OVER past AS before,
-                lag(recorded_at) OVER past AS recorded_before
+                lag(recorded_at) OVER past AS recorded_before,
+                lag(closed_through) OVER past AS closed_before
             FROM period_events
             WINDOW past AS (PARTITION BY organization_id, ledger_id ORDER BY number)
         ) v
@@ -68,6 +69,15 @@ PERIODS = Pass(
         Check(4, "PERIOD_WITHOUT_KEY", "nobodys", "'the organization has no such API key'"),
         without_gap(3, "PERIOD_NUMBERS_BROKEN", "number"),
         not_back_in_time("PERIOD_TIME_DECREASES"),
+        Check(
+            7,
+            "PERIOD_MOVE_WRONG",
+            "CASE kind WHEN 'closed' THEN closed_through > coalesce(closed_before, '-infinity')"
+            " WHEN 'reopened' THEN closed_before > coalesce(closed_through, '-infinity')"
+            " END IS NOT TRUE",
+            "concat('it was ', kind, ' through ', coalesce(closed_through::text, 'no time'),"
+            " ', after ', coalesce(closed_before::text, 'no time'))",
+        ),
     ),
 )
 

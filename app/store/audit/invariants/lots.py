@@ -131,7 +131,7 @@ LOT_MOVEMENTS = Pass(
     rows="""
         SELECT m.organization_id, m.account_id, m.sequence, m.amount, m.kind,
             coalesce(v.ledger_id, a.ledger_id) AS ledger_id,
-            m.amount > 0 AS moves,
+            m.amount > 0 AS moves, e.recorded_at, v.expires_at,
             v.lot_id IS NULL OR v.account_id IS DISTINCT FROM m.account_id AS astray,
             v.number AS opened, e.amount AS entry_amount,
             (m.sequence = v.number OR m.sequence > v.number
@@ -166,6 +166,12 @@ LOT_MOVEMENTS = Pass(
             "NOT moves OR taken > entry_amount",
             "concat('it took ', amount, ', with others ', taken, ', the entry is of ',"
             " entry_amount)",
+        ),
+        Check(
+            5,
+            "LOT_EXPIRED_EARLY",
+            "kind = 'expired' AND recorded_at < expires_at",
+            "concat('it was at ', recorded_at, ', the lot expires at ', expires_at)",
         ),
         Check(
             5,

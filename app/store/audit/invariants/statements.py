@@ -111,7 +111,7 @@ SETTLEMENTS = Pass(
     title="settlements",
     rows=f"""
         SELECT s.*, t.transaction_id IS NULL AS unpaid, r.sequence AS reversed,
-            coalesce(m.net, 0) AS net, coalesce(m.entries, 0) AS entries,
+            coalesce(m.net, 0) AS net, coalesce(m.entries, 0) AS entries, m.first,
             coalesce(o.left_out, 0) AS left_out
         FROM (
             SELECT *, lag(number, 1, 0::bigint) OVER past AS before
@@ -131,7 +131,8 @@ SETTLEMENTS = Pass(
         LEFT JOIN (
             SELECT m.organization_id, m.settlement_id, count(*) AS entries,
                 sum(CASE WHEN e.direction = a.normal_balance THEN e.amount ELSE -e.amount END)
-                    AS net
+                    AS net,
+                min(m.sequence) AS first
             FROM settlement_entries m
             JOIN entries e ON e.organization_id = m.organization_id
                 AND e.account_id = m.account_id AND e.sequence = m.sequence
@@ -186,9 +187,9 @@ SETTLEMENTS = Pass(
         Check(
             2,
             "SETTLEMENT_NOT_OF_ENTRIES",
-            "amount <> net OR entry_count <> entries",
-            "concat(entry_count, ' entries of ', amount, ', its marks are of ', entries, ' of ',"
-            " net)",
+            "amount <> net OR entry_count <> entries OR first_sequence <> first",
+            "concat(entry_count, ' entries of ', amount, ' from ', first_sequence,"
+            " ' on, its marks are of ', entries, ' of ', net, ' from ', first, ' on')",
         ),
         Check(
             5,

@@ -140,7 +140,7 @@ EVENTS = Pass(
     title="events",
     rows="""
         SELECT v.*, t.sequence IS NULL AS astray, t.created_at, t.expires_at, t.posts_at,
-            t.refused_at, coalesce(e.entries, 0) AS entries, e.effects
+            t.refused_at, t.reason, coalesce(e.entries, 0) AS entries, e.effects
         FROM (
             SELECT *, lag(number, 1, 0) OVER past AS before,
                 lag(recorded_at) OVER past AS recorded_before,
@@ -183,13 +183,15 @@ EVENTS = Pass(
             5,
             "EVENT_KIND_WRONG",
             "kind NOT IN ('posted', 'held', 'settled', 'voided', 'matured', 'expired', 'updated',"
-            " 'lot_expired') OR (number = 1) <> (kind IN ('posted', 'held', 'lot_expired'))",
+            " 'lot_expired') OR (number = 1) <> (kind IN ('posted', 'held', 'lot_expired'))"
+            " OR (changes IS NULL) <> (kind <> 'updated')",
             "concat('it is ', kind)",
         ),
         Check(
             5,
             "EVENT_KEY_WRONG",
-            "(idempotency_key IS NULL) <> (kind IN ('matured', 'expired', 'lot_expired'))",
+            "(idempotency_key IS NULL) <> (kind IN ('matured', 'expired', 'lot_expired'))"
+            " OR (fingerprint IS NULL) <> (idempotency_key IS NULL)",
             "concat('it is ', kind, ', its key is ', coalesce(idempotency_key, 'missing'))",
         ),
         Check(
@@ -204,6 +206,14 @@ EVENTS = Pass(
             "recorded_at >= expires_at"
             " AND (kind = 'settled' OR kind = 'matured' AND refused_at IS NOT NULL)",
             "concat('it is ', kind, ' at ', recorded_at, ', the hold expired at ', expires_at)",
+        ),
+        Check(
+            5,
+            "TERMS_WITHOUT_HOLD",
+            "number = 1 AND kind <> 'held'"
+            " AND num_nonnulls(reason, posts_at, expires_at, refused_at) > 0",
+            "concat('it is ', kind, ' and has terms of a hold: ', row(reason, posts_at, expires_at,"
+            " refused_at))",
         ),
         Check(
             5,
