@@ -305,6 +305,20 @@ async def test_a_refused_adjustment_changes_nothing(desk: Desk) -> None:
     assert await march.all() == before
 
 
+async def test_an_adjustment_moves_something(desk: Desk) -> None:
+    """Against the reconciled account itself it would mend nothing, and is refused."""
+    await desk.post(Row(100, 9, "X"))
+    await desk.state([Line(97, 9, "X")], days=(1, 31), opening=0, closing=97)
+    march = await desk.open(REFERENCE)
+    await march.run()
+    (discrepancy,) = await ids(march, "discrepancies")
+    before = await march.all()
+    with pytest.raises(ValidationFailed) as refusal:
+        await march.do_posting(reconciling.adjust, discrepancy, Adjustment(desk.bank, "adjust"))
+    assert refusal.value.path == ("input", "entries", "1")
+    assert await march.all() == before
+
+
 async def test_closing_freezes(desk: Desk) -> None:
     """Closed, nothing of it changes: not by acts, not by runs, not by SQL; reopened it does."""
     await desk.post(Row(10, 4, "A"), Row(20, 5))

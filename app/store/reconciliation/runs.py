@@ -649,6 +649,11 @@ def _adjusting(
             message="No posting mends this discrepancy; it can be accepted.",
             path=("input", "discrepancyId"),
         )
+    if adjustment.counter_account_id == subject.account_id:
+        raise ValidationFailed(
+            message="The counter account is the account that is reconciled: nothing would change.",
+            path=("input", "entries", "1"),
+        )
     normal = Direction(subject.normal_balance)
     side = normal if discrepancy.amount > 0 else normal.opposite
     amount = abs(discrepancy.amount)
