@@ -872,6 +872,11 @@ DELETE FROM reconciliation_runs WHERE confirmed = 1;
 UPDATE reconciliation_runs SET ledger_id = :'ledger' WHERE status = 'waiting';
 --> RUN_ASTRAY first/main run …
 
+-- RUN_REPEATED
+INSERT INTO reconciliation_runs SELECT * FROM reconciliation_runs WHERE status = 'waiting';
+--> RUN_REPEATED first/bank run …
+--> RUN_REPEATED first/bank run …
+
 -- RUN_NOT_OF_EVENT
 UPDATE reconciliation_runs SET confirmed = 2 WHERE confirmed = 1;
 --> RUN_NOT_OF_EVENT first/bank run …
@@ -922,6 +927,11 @@ WHERE e.sequence = 1;
 -- REJECTION_ASTRAY
 UPDATE reconciliation_rejections SET number = 12;
 --> REJECTION_ASTRAY first/bank rejection 12/7
+
+-- REJECTION_REPEATED
+INSERT INTO reconciliation_rejections SELECT * FROM reconciliation_rejections;
+--> REJECTION_REPEATED first/bank rejection 7/7
+--> REJECTION_REPEATED first/bank rejection 7/7
 
 -- DISCREPANCY_WITHOUT_RECONCILIATION
 UPDATE reconciliation_discrepancies SET ledger_id = :'ledger' WHERE kind = 'currency_mismatch';

@@ -44,11 +44,12 @@ from app.store.migrate import _config, migrate
 from tests.conftest import empty_database
 
 from .books import CREDIT, DEBIT, Books, write_books, writing
+from .desk import reconcile_bank
 from .test_verify import DISARM
 
 BEFORE = "0011"
 REFUSED = "what the schedule keeps of its last attempt; it decides nothing"
-KEPT_BY_VERIFY = "an account of entries that are sealed: `ledgers verify` holds it against them"
+TOLD_ONCE = "nothing else tells it: it decides no amount and no match"
 OUTSIDE = "what others say of our money: the outside party has the original"
 
 NOT_COVERED: dict[str, str] = {
@@ -67,12 +68,28 @@ NOT_COVERED: dict[str, str] = {
     "velocity_limits.counted_after": "where counting began; the usage since then is checked",
     "external_accounts.last_statement": "a counter of what others say",
     "external_accounts.last_line": "a counter of what others say",
+    "reconciliations.time_zone": "where a day begins; one that does not exist is an error",
+    "reconciliations.from_date": "found where a line or an entry is in the days no more, or anew",
+    "reconciliations.examined_line": "found where a line of the days is behind it, or anew before",
+    "reconciliation_rejections.number": "found where there is no such line",
+    "reconciliation_rejections.sequence": "found where there is no such entry",
+    "settlements.up_to": "found where an entry that it took is not before it",
+    **dict.fromkeys(
+        (
+            *("reconciliations.name", "reconciliations.margin_days", "reconciliations.rules"),
+            "reconciliations.counts",  # a figure more
+            *("reconciliation_runs.requested_at", "reconciliation_runs.started_at"),
+            "reconciliation_runs.finished_at",
+            *("reconciliation_matches.score", "reconciliation_matches.days"),
+            *("reconciliation_events.reason", "reconciliation_events.details"),
+            *("account_statements.scheduled", "account_statements.idempotency_key"),
+            *("account_statements.created_at", "settlements.open_from"),
+        ),
+        TOLD_ONCE,
+    ),
     **{
-        f"{table.name}.{column.name}": KEPT_BY_VERIFY
-        for table in TABLES
-        if table.name.startswith(("reconciliation", "settlement"))
-        or table.name in ("account_statements", "statement_schedules")
-        for column in SQLModel.metadata.tables[table.name].columns
+        f"statement_schedules.{column.name}": TOLD_ONCE
+        for column in SQLModel.metadata.tables["statement_schedules"].columns
     },
     **{
         f"{name}.{column.name}": OUTSIDE
@@ -126,6 +143,7 @@ def sealed(server_url: str, template: str) -> Iterator[tuple[str, Books]]:
 
 async def _fill(url: str) -> Books:
     books = await write_books(url)
+    await reconcile_bank(url, books)
     main = books.main
     organization_id, wallet = main.scope.organization_id, main.accounts["wallet"]
     async with writing(url) as (database, writer):
@@ -219,16 +237,20 @@ def test_every_changed_column_is_found(
 
 
 OUTSIDE_TABLES = {
-    name.partition(".")[0]
-    for name, reason in NOT_COVERED.items()
-    if reason in (OUTSIDE, KEPT_BY_VERIFY)
+    "statement_schedules",
+    *(name.partition(".")[0] for name, reason in NOT_COVERED.items() if reason == OUTSIDE),
+}
+GONE_UNSEEN = {
+    "account_totals",  # those that are missing are added again from the entries
+    "account_statements",  # the last of an account
+    "reconciliation_rejections",
+    "reconciliation_runs",  # that are not done yet
 }
 
 
 @pytest.mark.parametrize(
     "table",
-    # Kept totals that are missing are added again from the entries.
-    [t.name for t in TABLES if t.name not in OUTSIDE_TABLES | {"account_totals"}],
+    [t.name for t in TABLES if t.name not in OUTSIDE_TABLES | GONE_UNSEEN],
 )
 def test_every_deleted_row_is_found(table: str, sealed: tuple[str, Books]) -> None:
     """Any one row that is gone is missed; of blocks, one that others follow."""

@@ -10,7 +10,7 @@ Ids of matches and discrepancies are digests of what they are of, and are comput
 """
 
 from app.ledger.reconciliation.comparison import ReconciliationEventKind
-from app.store.audit.invariants.checks import Check, Pass
+from app.store.audit.invariants.checks import Check, Pass, only_once
 
 _ENTRY_AMOUNT = """
     CASE WHEN e.effect NOT IN ('post', 'settle') THEN 0
@@ -350,6 +350,7 @@ RECONCILIATION_RUNS = Pass(
     rows="""
         SELECT n.*, r.ledger_id IS DISTINCT FROM n.ledger_id OR k.api_key_id IS NULL AS astray,
             v.number IS NOT NULL AS told,
+            count(*) OVER (PARTITION BY n.organization_id, n.run_id) AS namesakes,
             row(v.api_key_id, v.details) IS NOT DISTINCT FROM row(n.api_key_id, jsonb_build_object(
                 'run', n.run_id, 'confirmed', n.confirmed, 'proposed', n.proposed,
                 'withdrawn', n.withdrawn, 'appeared', n.appeared, 'vanished', n.vanished
@@ -371,6 +372,7 @@ RECONCILIATION_RUNS = Pass(
             "astray",
             "'the ledger has no such reconciliation, or the organization no such API key'",
         ),
+        only_once(4, "RUN_REPEATED"),
         Check(
             5,
             "RUN_NOT_OF_EVENT",
@@ -546,6 +548,9 @@ REJECTIONS = Pass(
     title="rejected pairs",
     rows="""
         SELECT j.*, r.ledger_id,
+            count(*) OVER (
+                PARTITION BY j.organization_id, j.reconciliation_id, j.number, j.sequence
+            ) AS namesakes,
             e.sequence IS NULL OR coalesce(l.number, -o.sequence) IS DISTINCT FROM j.number
                 AS astray
         FROM reconciliation_rejections j
@@ -566,6 +571,7 @@ REJECTIONS = Pass(
             "astray",
             "'its reconciliation has no such line, or no such entry'",
         ),
+        only_once(4, "REJECTION_REPEATED"),
     ),
 )
 
