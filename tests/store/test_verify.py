@@ -6,9 +6,10 @@ is found is found by the check itself.
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import psycopg
@@ -17,9 +18,12 @@ from psycopg import errors
 
 from app.ledger.transactions.commands import Command
 from app.store.audit.invariants import INVARIANT_OF, PASSES
-from app.store.audit.verify import Digest, Violation, digest, verify
+from app.store.audit.verify import Digest, Violation, check, digest, verify
+from tests.conftest import copied_database
 
 from .books import CREDIT, DEBIT, Book, Books, writing
+
+Connection = psycopg.Connection[tuple[Any, ...]]
 
 UUIDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -85,6 +89,16 @@ def disarmed_url(url: str) -> str:
     """The same when nothing in the database guards it any more."""
     run(url, DISARM)
     return url
+
+
+@pytest.fixture(scope="module")
+def guarded_by_nothing(server_url: str, books_url: str, books: Books) -> Iterator[Connection]:
+    """A session in such a database, whose transactions are to be rolled back."""
+    assert books
+    with copied_database(server_url, books_url) as url, psycopg.connect(url) as connection:
+        connection.execute(DISARM)
+        connection.commit()
+        yield connection
 
 
 def run(url: str, statements: str) -> None:
@@ -189,10 +203,14 @@ def test_organizations_may_have_the_same_ids(url: str, books: Books) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=[damage.title for damage in DAMAGES])
-def test_a_damage_is_found_under_its_names(damage: Damage, disarmed_url: str, books: Books) -> None:
+def test_a_damage_is_found_under_its_names(
+    damage: Damage, guarded_by_nothing: Connection, books: Books
+) -> None:
     """A damage brings up the violations that belong to it, each once, and no other."""
-    run(disarmed_url, with_ids(damage.statements, books))
-    report = verify(disarmed_url)
+    guarded_by_nothing.rollback()
+    guarded_by_nothing.execute(with_ids(damage.statements, books))
+    report = check(guarded_by_nothing)
+    guarded_by_nothing.rollback()
     assert sorted(told(violation, books) for violation in report.violations) == list(
         damage.findings
     )
