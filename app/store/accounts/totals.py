@@ -20,11 +20,11 @@ hint costs speed until the next one comes, for then all that is missing is added
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -41,6 +41,9 @@ IDLE_SECONDS = 5.0
 
 TOP = 15
 """The level at which one span is the whole of time."""
+
+LEVELS_AT_A_LOOK = 4
+"""How many levels of a span that is split are added up from one look at its entries."""
 
 BITS = 4
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
@@ -94,60 +97,74 @@ _STATE = """
         SELECT max(t.sequence) FROM account_totals t
         WHERE t.organization_id = a.organization_id AND t.account_id = a.account_id
             AND t.level = %(top)s AND t.span = 0
-    ), 0)
+    ), 0), coalesce((
+        SELECT min(t.level) FROM account_totals t
+        WHERE t.organization_id = a.organization_id AND t.account_id = a.account_id
+    ), %(top)s)
     FROM accounts a WHERE a.organization_id = %(organization)s AND a.account_id = %(account)s
 """
 
-# A span that was split before takes on the chunk; in one that is split now all is added up anew.
-_ADD_LEVEL = f"""
-    WITH parents AS (
-        SELECT p.span, coalesce(before.split, %(level)s = {TOP}) AS kept
-        FROM unnest(%(parents)s::int8[]) AS p (span)
-        LEFT JOIN LATERAL (
-            SELECT t.split FROM account_totals t
-            WHERE t.{_THIS.format("t")} AND t.level = %(level)s::int4 + 1 AND t.span = p.span
-                AND t.sequence < %(upto)s
-            ORDER BY t.sequence DESC LIMIT 1
-        ) before ON true
-    ), sums AS (
-        SELECT e.*
-        FROM (
-            SELECT {_SPAN} AS span, {_SUMS} FROM entries e
-            WHERE e.{_THIS.format("e")} AND e.sequence > %(since)s AND e.sequence <= %(upto)s
-            GROUP BY 1
-            OFFSET 0
-        ) e
-        JOIN parents p ON p.kept AND p.span = e.span >> {BITS}
-        UNION ALL
-        SELECT e.*
-        FROM parents p CROSS JOIN LATERAL (
-            SELECT {_SPAN}, {_SUMS} FROM entries e
-            WHERE e.{_THIS.format("e")} AND e.amount > 0 AND e.sequence + 0 <= %(upto)s
-                AND e.effective_at >= {starts("(%(level)s::int4 + 1)", "p.span")}
-                AND e.effective_at < {starts("(%(level)s::int4 + 1)", "(p.span + 1)")}
-            GROUP BY 1
-            OFFSET 0
-        ) e
-        WHERE NOT p.kept
-    )
-    INSERT INTO account_totals (organization_id, account_id, level, span, sequence, latest, entries,
-        split, {_NAMES})
-    SELECT %(organization)s, %(account)s, %(level)s, s.span, %(upto)s, s.latest,
-        s.entries + coalesce(before.entries, 0),
-        %(level)s > 0
-            AND (coalesce(before.split, false)
-                OR s.entries + coalesce(before.entries, 0) > %(chunk)s),
-        {", ".join(f"s.{name} + coalesce(before.{name}, 0)" for name in TOTALS)}
-    FROM sums s
-    LEFT JOIN LATERAL (
-        SELECT t.* FROM account_totals t
-        WHERE t.{_THIS.format("t")} AND t.level = %(level)s AND t.span = s.span
+_SUMS_OF_CHUNK = f"""
+    SELECT {_SPAN} AS span, {_SUMS} FROM entries e
+    WHERE e.{_THIS.format("e")} AND e.sequence > %(since)s AND e.sequence <= %(upto)s
+    GROUP BY 1
+"""  # noqa: S608  all of it is ours
+
+# In a span that is split now all is added up anew.
+_SUMS_OF_PARENTS = f"""
+    SELECT e.* FROM unnest(%(parents)s::int8[]) AS p (span) CROSS JOIN LATERAL (
+        SELECT {_SPAN} AS span, {_SUMS} FROM entries e
+        WHERE e.{_THIS.format("e")} AND e.amount > 0 AND e.sequence + 0 <= %(upto)s
+            AND e.effective_at >= {starts("%(above)s::int4", "p.span")}
+            AND e.effective_at < {starts("%(above)s::int4", "(p.span + 1)")}
+        GROUP BY 1
+        OFFSET 0
+    ) e
+"""  # noqa: S608
+
+_BEFORE = f"""
+    SELECT t.level, t.span, t.split, t.latest, t.entries, {_NAMES}
+    FROM unnest(%(levels)s::int4[], %(spans)s::int8[]) AS wanted (level, span)
+    CROSS JOIN LATERAL (
+        SELECT * FROM account_totals t
+        WHERE t.{_THIS.format("t")} AND t.level = wanted.level AND t.span = wanted.span
             AND t.sequence < %(upto)s
         ORDER BY t.sequence DESC LIMIT 1
-    ) before ON true
+    ) t
+"""  # noqa: S608
+
+_COLUMNS = ("level", "span", "split", "latest", "entries", *TOTALS)
+_INSERT = f"""
+    INSERT INTO account_totals (organization_id, account_id, sequence, {", ".join(_COLUMNS)})
+    SELECT %(organization)s, %(account)s, %(upto)s, * FROM unnest(
+        %(level)s::int4[], %(span)s::int8[], %(split)s::bool[], %(latest)s::int8[],
+        %(entries)s::int8[], {", ".join(f"%({name})s::numeric[]" for name in TOTALS)}
+    )
     ON CONFLICT DO NOTHING
-    RETURNING span, split
-"""  # noqa: S608  all of it is ours
+    RETURNING level, span, split
+"""  # noqa: S608
+
+
+class _Sums(NamedTuple):
+    """What some entries of an account come to; `totals` in minor units, as in TOTALS."""
+
+    latest: int
+    entries: int
+    totals: tuple[int, ...]
+
+    def __add__(self, other: "_Sums") -> "_Sums":  # type: ignore[override]
+        return _Sums(
+            max(self.latest, other.latest),
+            self.entries + other.entries,
+            tuple(map(int.__add__, self.totals, other.totals)),
+        )
+
+
+_NOTHING = (False, _Sums(0, 0, (0,) * len(TOTALS)))
+"""What a span was before its first row: not split, and empty."""
+
+_Span = tuple[int, int]
+"""A level, and the number of a span at it."""
 
 
 async def roll_up(connection: Connection, organization_id: UUID, account_id: UUID) -> None:
@@ -157,22 +174,113 @@ async def roll_up(connection: Connection, organization_id: UUID, account_id: UUI
     psycopg.Error.
     """
     this = {"organization": organization_id, "account": account_id}
-    while True:
+    is_behind = True
+    while is_behind:
         async with connection.transaction():
-            ((version, since),) = await all_rows(connection, _STATE, {**this, "top": TOP})
+            state = await all_rows(connection, _STATE, {**this, "top": TOP})
+            ((version, since, deepest),) = state
             upto = (since // CHUNK + 1) * CHUNK
-            if upto > version:
-                return
-            await _add_chunk(connection, {**this, "since": since, "upto": upto, "chunk": CHUNK})
+            if upto <= version:
+                await _add_chunk(connection, {**this, "since": since, "upto": upto}, deepest)
+            is_behind = upto + CHUNK <= version
 
 
-async def _add_chunk(connection: Connection, chunk: Mapping[str, Any]) -> None:
-    level, parents = TOP, [0]
-    while parents:
-        added = await all_rows(
-            connection, _ADD_LEVEL, {**chunk, "level": level, "parents": parents}
+async def _add_chunk(connection: Connection, chunk: Mapping[str, Any], deepest: int) -> None:
+    """Add rows for a chunk; `deepest` is the finest level of which the account has rows.
+
+    Entries are looked at once, there, and what they come to is added up to the top; again only in
+    spans that are split now, as each is but once.
+    """
+    sums = await _sums(connection, _SUMS_OF_CHUNK, {**chunk, "level": deepest})
+    changes = _added_up(sums, deepest, TOP)
+    before = await _before(connection, chunk, sorted(changes))
+    kept = {
+        (level, span): change
+        for (level, span), change in changes.items()
+        if level == TOP or before.get((level + 1, span >> BITS), _NOTHING)[0]
+    }
+    split = await _add(connection, chunk, kept, before)
+    for level in range(TOP, 0, -1):
+        parents = sorted(span for at, span in split if at == level)
+        if parents:
+            split |= await _add_below(connection, chunk, level, parents)
+
+
+async def _add_below(
+    connection: Connection, chunk: Mapping[str, Any], level: int, parents: Sequence[int]
+) -> set[_Span]:
+    """Add the first rows of what is in spans that are split now, some levels of them at a look.
+
+    Returns the spans that are split at the last of these levels, in which to look next.
+    """
+    finest = max(level - LEVELS_AT_A_LOOK, 0)
+    wanted = {**chunk, "level": finest, "above": level, "parents": parents}
+    changes = _added_up(await _sums(connection, _SUMS_OF_PARENTS, wanted), finest, level - 1)
+    rows: dict[_Span, _Sums] = {}
+    split = {(level, span) for span in parents}
+    for at in range(level - 1, finest - 1, -1):
+        found = {
+            (at, span): change
+            for (there, span), change in changes.items()
+            if there == at and (at + 1, span >> BITS) in split
+        }
+        split = {span for span, change in found.items() if change.entries > CHUNK}
+        rows |= found
+    return {span for span in await _add(connection, chunk, rows, {}) if span[0] == finest}
+
+
+def _added_up(sums: Mapping[int, _Sums], finest: int, top: int) -> dict[_Span, _Sums]:
+    """What spans of a level come to, and those that they are in, up to another level."""
+    changes = {(finest, span): change for span, change in sums.items()}
+    for level in range(finest + 1, top + 1):
+        above: dict[int, _Sums] = {}
+        for span, change in sums.items():
+            parent = span >> BITS
+            above[parent] = above[parent] + change if parent in above else change
+        changes |= {(level, span): change for span, change in above.items()}
+        sums = above
+    return changes
+
+
+async def _sums(
+    connection: Connection, statement: str, parameters: Mapping[str, Any]
+) -> dict[int, _Sums]:
+    rows = await all_rows(connection, statement, parameters)
+    return {span: _Sums(latest, entries, tuple(sums)) for span, latest, entries, *sums in rows}
+
+
+async def _before(
+    connection: Connection, chunk: Mapping[str, Any], spans: Sequence[_Span]
+) -> dict[_Span, tuple[bool, _Sums]]:
+    """Whether spans were split before the chunk, and what they came to, as far as they are kept."""
+    wanted = {**chunk, "levels": [level for level, _ in spans], "spans": [s for _, s in spans]}
+    return {
+        (level, span): (split, _Sums(latest, entries, tuple(sums)))
+        for level, span, split, latest, entries, *sums in await all_rows(
+            connection, _BEFORE, wanted
         )
-        level, parents = level - 1, [span for span, split in added if split]
+    }
+
+
+async def _add(
+    connection: Connection,
+    chunk: Mapping[str, Any],
+    changes: Mapping[_Span, _Sums],
+    before: Mapping[_Span, tuple[bool, _Sums]],
+) -> set[_Span]:
+    """Add a row for each span; return the spans of which these are the first rows that are split.
+
+    Of those that are there already, by another process, it adds and returns none.
+    """
+    rows = []
+    for level, span in sorted(changes, reverse=True):
+        was_split, past = before.get((level, span), _NOTHING)
+        now = past + changes[level, span]
+        split = level > 0 and (was_split or now.entries > CHUNK)
+        rows.append((level, span, split, now.latest, now.entries, *now.totals))
+    columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    added = await all_rows(connection, _INSERT, {**chunk, **columns})
+    return {(at, s) for at, s, split in added if split and not before.get((at, s), _NOTHING)[0]}
 
 
 @dataclass(slots=True)
