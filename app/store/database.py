@@ -97,9 +97,10 @@ async def all_rows(
     parameters: Sequence[Any] | Mapping[str, Any] | None = None,
     *,
     prepare: bool | None = None,
+    binary: bool = False,
 ) -> Sequence[Row]:
-    """Run one statement and return all its rows; `prepare` as psycopg has it."""
-    cursor = await connection.execute(statement, parameters, prepare=prepare)
+    """Run one statement and return all its rows; `prepare` and `binary` as psycopg has them."""
+    cursor = await connection.execute(statement, parameters, prepare=prepare, binary=binary)
     return await cursor.fetchall()
 
 

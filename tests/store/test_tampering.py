@@ -356,7 +356,10 @@ def test_a_forged_chain_is_found_by_a_checkpoint(sealed: tuple[str, Books]) -> N
             " WHERE ledger_id = %s AND transaction_sequence = 11",
             (ledger_id,),
         )
-        leaf = sealing.event_leaves("SELECT %(ledger)s::uuid, 11::int8, 1")
+        leaf = sealing.event_leaves(
+            "SELECT * FROM transaction_events"
+            " WHERE ledger_id = %(ledger)s AND transaction_sequence = 11"
+        )
         organization_id = sealed[1].main.scope.organization_id
         ((forged,),) = connection.execute(
             f"SELECT {sealing.HASHED} FROM ({leaf}) leaf",

@@ -139,8 +139,10 @@ _CHECKPOINTS = f"""
 """  # noqa: S608  all of it is ours
 
 _OF_TRANSACTIONS = """
-    SELECT DISTINCT k.ledger_id, e.transaction_sequence, e.number
-    FROM unnest(%(books)s::uuid[], %(sequences)s::int8[]) AS k (ledger_id, sequence)
+    SELECT e.*
+    FROM (
+        SELECT DISTINCT * FROM unnest(%(books)s::uuid[], %(sequences)s::int8[])
+    ) k (ledger_id, sequence)
     JOIN transaction_events e ON e.organization_id = %(organization)s
         AND e.ledger_id = k.ledger_id AND e.transaction_sequence = k.sequence
 """

@@ -305,14 +305,14 @@ _EVENTS_OF_BLOCK = f"""
     SELECT transaction_sequence, number, {HASHED} FROM ({
     event_leaves(
         f'''
-            (SELECT ledger_id, transaction_sequence, number FROM transaction_events
+            (SELECT * FROM transaction_events
             WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s AND number = 1
                 AND transaction_sequence
                     > coalesce((SELECT max(transactions) FROM blocks WHERE {_THIS} - 1), 0)
                 AND transaction_sequence <= (SELECT max(transactions) FROM blocks WHERE {_THIS})
             ORDER BY transaction_sequence LIMIT %(most)s)
             UNION ALL
-            (SELECT ledger_id, transaction_sequence, number FROM transaction_events
+            (SELECT * FROM transaction_events
             WHERE organization_id = %(organization)s AND ledger_id = %(ledger)s AND number > 1
                 AND recorded_at <= (SELECT max(last_recorded_at) FROM blocks WHERE {_THIS})
                 AND (recorded_at, transaction_sequence, number)
