@@ -3,6 +3,12 @@
 Statements are built from the tables once for each shape (order, direction, which conditions) and
 kept as text. Keyset paging: a page starts behind the key of the row before it, so rows inserted
 meanwhile neither repeat nor hide others, and the hundredth page costs what the first one does.
+
+What a look-up costs does not hang on statistics. A young table has none, and then the planner takes
+all of an account for as few rows as one key of it, and may begin a join at the wrong end (seen: a
+page of a hundred entries in eleven seconds). So each key is looked up by itself, in a LATERAL with
+OFFSET 0, which stays as it is written; a ledger is looked at where its row is found, no sooner; and
+what leads from one key to another (`Link`) is a step of its own.
 """
 
 import operator
@@ -25,7 +31,6 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
-    exists,
     func,
     literal_column,
     or_,
@@ -70,6 +75,17 @@ class Page:
     conditions: tuple[Condition, ...] = ()
 
 
+AS_WRITTEN: ColumnElement[int] = literal_column("0", BigInteger)
+"""The offset of a subquery that the planner shall not join with what is around it."""
+
+parents = (
+    func.unnest(bindparam("parents", type_=ARRAY(Uuid)))
+    .table_valued(Column("id", Uuid), with_ordinality="place")
+    .render_derived(name="parents")
+)
+"""Whose pages are read, for what a listing says of its parent."""
+
+
 def of_organization(table: FromClause) -> ColumnElement[bool]:
     """The condition that stands in every statement."""
     return table.c.organization_id == bindparam("organization", type_=Uuid)
@@ -80,10 +96,10 @@ def visible(table: FromClause) -> ColumnElement[bool]:
     if table is ledgers:
         return and_(of_organization(table), _seen(table))
     home = ledgers.alias("home")
-    return and_(
-        of_organization(table),
-        exists().where(of_organization(home), home.c.ledger_id == table.c.ledger_id, _seen(home)),
+    seen = select(home.c.ledger_id).where(
+        of_organization(home), home.c.ledger_id == table.c.ledger_id, _seen(home)
     )
+    return and_(of_organization(table), seen.offset(AS_WRITTEN).correlate(table).exists())
 
 
 def _seen(book: FromClause) -> ColumnElement[bool]:
@@ -97,11 +113,21 @@ def _seen(book: FromClause) -> ColumnElement[bool]:
 
 
 @dataclass(frozen=True, eq=False)
+class Link:
+    """A table that leads to the keys of a look-up: from its columns `by`, to its columns `to`."""
+
+    by: tuple[ColumnElement[Any], ...]
+    to: tuple[ColumnElement[Any], ...]
+    condition: ColumnElement[bool] = field(default_factory=true)
+
+
+@dataclass(frozen=True, eq=False)
 class Lookup(Generic[R]):
-    """Rows by key: of each key in turn, in the order of `order`.
+    """Rows by key: of each key in turn, in the order of `order`, which is of their columns.
 
     `source` is the table whose organization and ledger decide on visibility. `compared` names a
-    column of the key that rows are compared by but not looked up by (see `tables`).
+    column of the key that rows are compared by but not looked up by (see `tables`). With a
+    `link` it is given that one's key instead.
     """
 
     row: type[R]
@@ -110,6 +136,12 @@ class Lookup(Generic[R]):
     key: tuple[ColumnElement[Any], ...]
     order: tuple[ColumnElement[Any], ...] = ()
     compared: str | None = None
+    link: Link | None = None
+
+    @property
+    def given(self) -> tuple[ColumnElement[Any], ...]:
+        """The columns of the key that one looks up by."""
+        return self.key if self.link is None else self.link.by
 
     async def fetch(
         self, snapshot: Snapshot, keys: Sequence[tuple[Any, ...]], names: Names = None
@@ -119,7 +151,7 @@ class Lookup(Generic[R]):
             key_statement(self, names),
             {
                 f"key{place}": _parameter(column.type, [key[place] for key in keys])
-                for place, column in enumerate(self.key)
+                for place, column in enumerate(self.given)
             },
         )
         return _by_place(len(keys), rows, _maker(self.row, names))
@@ -222,26 +254,48 @@ def _array(elements: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def key_statement(lookup: Lookup[Any], names: Names = None) -> str:
-    named = [(f"key{place}", column) for place, column in enumerate(lookup.key)]
+    given = {f"key{place}": column.type for place, column in enumerate(lookup.given)}
     wanted = (
-        func.unnest(*(bindparam(name, type_=ARRAY(column.type)) for name, column in named))
+        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in given.items()))
         .table_valued(
-            *(Column(name, column.type) for name, column in named), with_ordinality="place"
+            *(Column(name, kind) for name, kind in given.items()), with_ordinality="place"
         )
         .render_derived(name="wanted")
     )
+    rows: FromClause = wanted
+    key: list[ColumnElement[Any]] = [wanted.c[name] for name in given]
+    if lookup.link is not None:
+        link = _linked(lookup.link, key)
+        rows = wanted.join(link, true())
+        key = [link.c[str(column.key)] for column in lookup.link.to]
     matches = (
-        column.is_not_distinct_from(wanted.c[name])
-        if column.key == lookup.compared
-        else column == wanted.c[name]
-        for name, column in named
+        column.is_not_distinct_from(value) if column.key == lookup.compared else column == value
+        for column, value in zip(lookup.key, key, strict=True)
     )
+    order = [str(column.key) for column in lookup.order]
+    found = (
+        _narrowed(lookup.select, lookup.row, None if names is None else names.union(order))
+        .where(*matches, visible(lookup.source))
+        .offset(AS_WRITTEN)
+        .lateral("found")
+    )
+    columns = [column for column in found.c if names is None or column.key in names]
     return sql(
-        _narrowed(lookup.select, lookup.row, names)
-        .add_columns(wanted.c.place)
-        .join(wanted, and_(*matches))
-        .where(visible(lookup.source))
-        .order_by(*lookup.order)
+        select(*columns, wanted.c.place)
+        .select_from(rows.join(found, true()))
+        .order_by(*(found.c[name] for name in order))
+    )
+
+
+def _linked(link: Link, key: Sequence[ColumnElement[Any]]) -> Any:
+    """Where a link leads from one key."""
+    table = link.to[0].table
+    same = (column == value for column, value in zip(link.by, key, strict=True))
+    return (
+        select(*link.to)
+        .where(of_organization(table), *same, link.condition)
+        .offset(AS_WRITTEN)
+        .lateral("link")
     )
 
 
@@ -254,11 +308,6 @@ def page_statement(
     shape: tuple[tuple[str, Operator], ...],
     names: Names = None,
 ) -> str:
-    parents = (
-        func.unnest(bindparam("parents", type_=ARRAY(Uuid)))
-        .table_valued(Column("id", Uuid), with_ordinality="place")
-        .render_derived(name="parents")
-    )
     key = [listing.columns[name] for name in listing.orders[order]]
     statement = _narrowed(listing.select, listing.row, names).where(
         listing.belongs(parents.c.id),

@@ -1328,7 +1328,7 @@ async def test_no_other_columns_are_read(
         {"id": two_postings["a"]["entries"][1]["accountId"]},
     )
     assert read == [
-        ("SELECT accounts.account_id, accounts.name, wanted.place ", 3),
+        ("SELECT found.account_id, found.name, wanted.place ", 3),
         (
             (
                 "SELECT page.sequence, page.ledger_id, page.transaction_sequence, page.amount,"
@@ -1336,7 +1336,7 @@ async def test_no_other_columns_are_read(
             ),
             5,
         ),
-        ("SELECT transactions.status, wanted.place ", 2),
+        ("SELECT found.status, wanted.place ", 2),
     ]
 
 

@@ -1,14 +1,19 @@
-"""Reconciliations: what they matched, and what does not agree."""
+"""Reconciliations: what they matched, and what does not agree.
+
+What is counted and passed over row by row (whether a line or an entry is matched) is looked up by
+full key, as written, for the reason that `reading.py` gives.
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, and_, case, exists, literal_column, or_
+from sqlalchemy import ColumnElement, Text, and_, case, literal_column, or_, select, true
 
 from app.store.database import Snapshot
-from app.store.reading import Listing, Lookup, of_organization
+from app.store.reading import AS_WRITTEN, Link, Listing, Lookup, of_organization, parents
 from app.store.rows.columns import above_zero, alike, columns, with_api_key
 from app.store.rows.entries import EntryRow, entries_by_id
 from app.store.rows.outside import StatementLineRow, statement_lines_by_id
@@ -131,6 +136,16 @@ _match = with_api_key(MatchRow, reconciliation_matches, optional=True)
 _discrepancy = with_api_key(DiscrepancyRow, reconciliation_discrepancies, optional=True)
 _event = with_api_key(ReconciliationEventRow, reconciliation_events)
 
+
+def _closed(table: Any) -> ColumnElement[bool]:
+    """Whether the reconciliation of a row is closed."""
+    found = select(reconciliations.c.reconciliation_id).where(
+        alike(reconciliations, table, "reconciliation_id"),
+        reconciliations.c.status == literal_column("'closed'"),
+    )
+    return found.offset(AS_WRITTEN).correlate(table).exists()
+
+
 reconciliations_by_id = Lookup(
     ReconciliationRow, _reconciliation, reconciliations, (reconciliations.c.reconciliation_id,)
 )
@@ -138,56 +153,38 @@ runs_by_id = Lookup(RunRow, _run, reconciliation_runs, (reconciliation_runs.c.ru
 matches_by_id = Lookup(
     MatchRow, _match, reconciliation_matches, (reconciliation_matches.c.match_id,)
 )
-matches_by_line = Lookup(
-    MatchRow,
-    _match.join(
-        reconciliation_match_lines,
-        alike(reconciliation_match_lines, reconciliation_matches, "match_id"),
+matches_by_line = replace(
+    matches_by_id,
+    order=matches_by_id.key,
+    link=Link(
+        (reconciliation_match_lines.c.external_account_id, reconciliation_match_lines.c.number),
+        (reconciliation_match_lines.c.match_id,),
     ),
-    reconciliation_matches,
-    (reconciliation_match_lines.c.external_account_id, reconciliation_match_lines.c.number),
-    (reconciliation_matches.c.match_id,),
 )
-closed_matches_by_entry = Lookup(
-    MatchRow,
-    _match.join(
-        reconciliation_match_entries,
-        alike(reconciliation_match_entries, reconciliation_matches, "match_id"),
-    )
-    .join(reconciliations, alike(reconciliations, reconciliation_matches, "reconciliation_id"))
-    .where(
+closed_matches_by_entry = replace(
+    matches_by_id,
+    select=_match.where(_closed(reconciliation_matches)),
+    link=Link(
+        (reconciliation_match_entries.c.account_id, reconciliation_match_entries.c.sequence),
+        (reconciliation_match_entries.c.match_id,),
         reconciliation_match_entries.c.confirmed,
-        reconciliations.c.status == literal_column("'closed'"),
     ),
-    reconciliation_matches,
-    (reconciliation_match_entries.c.account_id, reconciliation_match_entries.c.sequence),
 )
-# By the match itself, which has few of them: an account has many, and the planner cannot tell.
-lines_by_match = Lookup(
-    StatementLineRow,
-    statement_lines_by_id.select.join(
-        reconciliation_match_lines,
-        alike(reconciliation_match_lines, statement_lines, "external_account_id", "number"),
-    ).join(
-        reconciliation_matches,
-        alike(reconciliation_match_lines, reconciliation_matches, "match_id"),
+lines_by_match = replace(
+    statement_lines_by_id,
+    order=(statement_lines.c.number,),
+    link=Link(
+        (reconciliation_match_lines.c.match_id,),
+        (reconciliation_match_lines.c.external_account_id, reconciliation_match_lines.c.number),
     ),
-    reconciliation_matches,
-    (reconciliation_matches.c.match_id,),
-    (statement_lines.c.number,),
 )
-entries_by_match = Lookup(
-    EntryRow,
-    entries_by_id.select.join(
-        reconciliation_match_entries,
-        alike(reconciliation_match_entries, entries, "account_id", "sequence"),
-    ).join(
-        reconciliation_matches,
-        alike(reconciliation_match_entries, reconciliation_matches, "match_id"),
+entries_by_match = replace(
+    entries_by_id,
+    order=(entries.c.sequence,),
+    link=Link(
+        (reconciliation_match_entries.c.match_id,),
+        (reconciliation_match_entries.c.account_id, reconciliation_match_entries.c.sequence),
     ),
-    reconciliation_matches,
-    (reconciliation_matches.c.match_id,),
-    (entries.c.sequence,),
 )
 discrepancies_by_id = Lookup(
     DiscrepancyRow,
@@ -202,16 +199,12 @@ def _has_match(*, confirmed: bool) -> ColumnElement[bool]:
     own = (
         members.c.confirmed
         if confirmed
-        else and_(
-            ~members.c.confirmed,
-            members.c.reconciliation_id == reconciliations.c.reconciliation_id,
-        )
+        else and_(~members.c.confirmed, members.c.reconciliation_id == parents.c.id)
     )
-    return (
-        exists()
-        .where(alike(members, statement_lines, "external_account_id", "number"), own)
-        .correlate_except(members)
+    found = select(members.c.match_id).where(
+        alike(members, statement_lines, "external_account_id", "number"), own
     )
+    return found.offset(AS_WRITTEN).correlate(statement_lines, parents).exists()
 
 
 _line_state = case(
@@ -230,33 +223,69 @@ reconciliations_of_external_account = Listing(
     {"status": reconciliations.c.status},
     {"created_at": ("reconciliation_id",)},
 )
+
+
+def _in_days_of(reconciliation_id: ColumnElement[UUID]) -> ColumnElement[bool]:
+    """Which lines. Values of one reconciliation, not a join: so lines are read in their order."""
+
+    def told(column: Any) -> Any:
+        this = and_(
+            of_organization(reconciliations),
+            reconciliations.c.reconciliation_id == reconciliation_id,
+        )
+        return select(column).where(this).correlate(parents).scalar_subquery()
+
+    return and_(
+        of_organization(statement_lines),
+        statement_lines.c.external_account_id == told(reconciliations.c.external_account_id),
+        above_zero(statement_lines.c.number),
+        statement_lines.c.booked_on >= told(reconciliations.c.from_date),
+        statement_lines.c.booked_on <= told(reconciliations.c.through_date),
+    )
+
+
 lines_of_reconciliation = Listing(
     StatementLineRow,
-    statement_lines_by_id.select.join(
-        reconciliations, alike(reconciliations, statement_lines, "external_account_id")
-    ),
-    lambda reconciliation_id: and_(
-        of_organization(reconciliations),
-        reconciliations.c.reconciliation_id == reconciliation_id,
-        above_zero(statement_lines.c.number),
-        statement_lines.c.booked_on >= reconciliations.c.from_date,
-        statement_lines.c.booked_on <= reconciliations.c.through_date,
-    ),
+    statement_lines_by_id.select,
+    _in_days_of,
     {"state": _line_state},
     {"booked_on": ("booked_on", "number")},
 )
-unmatched_entries_of_reconciliation = Listing(
-    EntryRow,
-    entries_by_id.select.join(
-        reconciliation_discrepancies,
-        alike(reconciliation_discrepancies, entries, "account_id", entry_sequence="sequence"),
-    ),
-    lambda reconciliation_id: and_(
+
+# By their numbers first: of those that a page does not give, the entries themselves are not read.
+_missing = (
+    select(reconciliation_discrepancies.c.account_id, reconciliation_discrepancies.c.entry_sequence)
+    .where(
         of_organization(reconciliation_discrepancies),
-        reconciliation_discrepancies.c.reconciliation_id == reconciliation_id,
+        reconciliation_discrepancies.c.reconciliation_id == parents.c.id,
         reconciliation_discrepancies.c.kind != literal_column("''"),
         reconciliation_discrepancies.c.status != literal_column("'resolved'"),
-    ),
+        reconciliation_discrepancies.c.entry_sequence.is_not(None),
+    )
+    .order_by(reconciliation_discrepancies.c.entry_sequence)
+    .offset(AS_WRITTEN)
+    .correlate(parents)
+    .lateral("missing")
+)
+_missing_entry = (
+    entries_by_id.select.where(
+        of_organization(entries),
+        entries.c.account_id == _missing.c.account_id,
+        entries.c.sequence == _missing.c.entry_sequence,
+    )
+    .offset(AS_WRITTEN)
+    .correlate(_missing)
+    .lateral("entry")
+)
+unmatched_entries_of_reconciliation = Listing(
+    EntryRow,
+    select(
+        *(
+            _missing.c.entry_sequence.label("sequence") if column.key == "sequence" else column
+            for column in _missing_entry.c
+        )
+    ).select_from(_missing.join(_missing_entry, true())),
+    lambda _: true(),
     {},
     {"sequence": ("sequence",)},
 )
@@ -309,14 +338,15 @@ events_of_reconciliation = Listing(
 )
 
 _covered = (
-    exists()
+    select(reconciliation_match_entries.c.match_id)
     .where(
         alike(reconciliation_match_entries, entries, "account_id", "sequence"),
         reconciliation_match_entries.c.confirmed,
-        alike(reconciliations, reconciliation_match_entries, "reconciliation_id"),
-        reconciliations.c.status == literal_column("'closed'"),
+        _closed(reconciliation_match_entries),
     )
-    .correlate_except(reconciliation_match_entries, reconciliations)
+    .offset(AS_WRITTEN)
+    .correlate(entries)
+    .exists()
 )
 unreconciled_entries_of_account = Listing(
     EntryRow,
@@ -335,21 +365,36 @@ unreconciled_entries_of_account = Listing(
     {"effective_at": ("effective_at", "sequence")},
 )
 
-_UNRECONCILED = """
-    SELECT a.account_id, count(e.sequence),
-        coalesce(sum(CASE WHEN e.direction = a.normal_balance THEN e.amount ELSE -e.amount END), 0)
+# A full join is made by hashes or in order, whatever the planner takes the tables for; and what is
+# IN something and compared again is looked for in a table of hashes, made once.
+UNRECONCILED = """
+    SELECT a.account_id, found.entries, found.amount
     FROM accounts a
-    JOIN entries e ON e.organization_id = a.organization_id AND e.account_id = a.account_id
-        AND e.amount > 0 AND e.effect IN ('post', 'settle')
-        AND (%(as_of)s::timestamptz IS NULL OR e.effective_at <= %(as_of)s)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS entries,
+            sum(CASE WHEN e.direction = a.normal_balance THEN e.amount ELSE -e.amount END) AS amount
+        FROM (
+            SELECT e.sequence, e.direction, e.amount, m.sequence AS covered
+            FROM (
+                SELECT e.sequence, e.direction, e.amount FROM entries e
+                WHERE e.organization_id = %(organization)s AND e.account_id = a.account_id
+                    AND e.amount > 0 AND e.effect IN ('post', 'settle')
+                    AND e.effective_at <= coalesce(%(as_of)s::timestamptz, 'infinity')
+            ) e
+            FULL JOIN (
+                SELECT m.sequence FROM reconciliation_match_entries m
+                WHERE m.organization_id = %(organization)s AND m.account_id = a.account_id
+                    AND m.confirmed AND (m.reconciliation_id IN (
+                        SELECT r.reconciliation_id FROM reconciliations r
+                        WHERE r.organization_id = %(organization)s AND r.status = 'closed'
+                    )) IS TRUE
+            ) m ON m.sequence = e.sequence
+            OFFSET 0
+        ) e
+        WHERE e.sequence IS NOT NULL AND e.covered IS NULL
+    ) found
     WHERE a.organization_id = %(organization)s AND a.account_id = ANY(%(ids)s::uuid[])
-        AND NOT EXISTS (
-            SELECT FROM reconciliation_match_entries m
-            JOIN reconciliations r USING (organization_id, reconciliation_id)
-            WHERE m.organization_id = e.organization_id AND m.account_id = e.account_id
-                AND m.sequence = e.sequence AND m.confirmed AND r.status = 'closed'
-        )
-    GROUP BY a.account_id
+        AND found.entries > 0
 """
 
 
@@ -360,5 +405,5 @@ async def unreconciled_by_account(
 
     It reads all those entries. An account without any is absent.
     """
-    rows = await snapshot.rows(_UNRECONCILED, {"ids": list(account_ids), "as_of": as_of})
+    rows = await snapshot.rows(UNRECONCILED, {"ids": list(account_ids), "as_of": as_of})
     return {account_id: Unreconciled(count, amount) for account_id, count, amount in rows}
