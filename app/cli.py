@@ -248,6 +248,8 @@ def import_command(
     source: Annotated[
         Path,
         typer.Argument(
+            exists=True,
+            allow_dash=True,
             help="JSON Lines, a PostTransactionInput each; - for standard input. Or the directory"
             " of an export.",
         ),

@@ -95,6 +95,15 @@ def test_help(ledgers: Ledgers, arguments: list[str], commands: list[str]) -> No
         assert ledgers(*arguments, command, "--help").status == 0
 
 
+@pytest.mark.parametrize("arguments", [[], ["--organization", str(uuid4())], ["--ledger", "x"]])
+def test_nothing_to_import(ledgers: Ledgers, arguments: list[str]) -> None:
+    """A source that is not there is told before anything is asked of the rest."""
+    ended = ledgers("import", "/no/such/dir", *arguments)
+    assert (ended.status, ended.out) == (2, "")
+    assert re.search(r"path '/no/such/dir' does not.+exist", ended.err, re.DOTALL), ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_schema(ledgers: Ledgers, tmp_path: Path) -> None:
     """The schema is printed or written as schema.graphql has it."""
     kept = (Path(__file__).parent.parent / "schema.graphql").read_text(encoding="utf-8")

@@ -139,7 +139,10 @@ class MatchNotFound(Refusal):
     """No match of that id is there any more, or visible to this API key."""
 
     code = "MATCH_NOT_FOUND"
-    message: str = "No match with this id is visible to the API key; a run may have withdrawn it."
+    message: str = (
+        "No match with this id is visible to the API key: an act or a run may have withdrawn it;"
+        " read the matches of the reconciliation again."
+    )
     path: Path = ("input", "matchId")
 
 

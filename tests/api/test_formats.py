@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "reversed": False,
     "negativeDebits": False,
     "newestFirst": False,
+    "mayBeEmpty": False,
 }
 NO_COLUMNS: dict[str, Any] = dict.fromkeys(
     (
@@ -284,7 +285,7 @@ def test_a_file_cut_short_is_refused(name: str) -> None:
 
 # ---- hostile files -------------------------------------------------------------------------------
 
-STMT = b"<Document><BkToCstmrStmt><Stmt>"
+STMT = b"<Document><BkToCstmrStmt><Stmt><Acct/>"
 NTRY = (
     b'<Ntry><Amt Ccy="EUR">1</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts>'
     b"<BookgDt><Dt>2026-03-01</Dt></BookgDt>"
@@ -312,6 +313,8 @@ HOSTILE_XML = {
         STMT + b"<Id " + b" ".join(b'a%d=""' % n for n in range(60_000)) + b"/>" + END,
         1,
     ),
+    "no account": (b"<Document><BkToCstmrStmt>\n<Stmt>" + NTRY + b"</Ntry>" + END, 2),
+    "no statement": (b"<Document><BkToCstmrStmt></BkToCstmrStmt></Document>", 1),
     "an end that is missing": (STMT + b"\n" + NTRY + b"</Stmt>", 2),
     "a zip archive": (b"PK\x03\x04" + b"\0" * 100, 1),
     "gzip": (b"\x1f\x8b\x08" + b"\0" * 100, 1),
@@ -348,6 +351,12 @@ def test_layout_between_elements_is_no_text() -> None:
     content = STMT + (NTRY + b"</Ntry>" + b"\n " * 5000) * 20 + END
     _, lines = read(CamtReader(StatementFormat.CAMT_053, books()), content)
     assert len(lines) == 20
+
+
+def test_a_statement_may_have_no_entry() -> None:
+    """Of an account where nothing happened."""
+    reader = CamtReader(StatementFormat.CAMT_053, books())
+    assert read(reader, STMT + END) == ([Statement("EUR")], [])
 
 
 def test_a_zero_after_the_decimals_is_exact() -> None:

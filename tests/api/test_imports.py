@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from app.api.reconciliation import imports
 from app.store.identity import Permission
 from app.store.reconciliation.intake import LOST, sweep_all
 from tests.api.test_outside import CREATE, LINES, Bank
@@ -196,6 +197,8 @@ MALFORMED = {
         3,
     ),
     "a long cell": (f"Date,Amount,Text\n2026-03-01,1,{'x' * 5000}\n", 2, 3),
+    "no line": ("Date,Amount,Text\n", 2, 1),
+    "no line but the blank": ("Date,Amount,Text\n\n,,\n", 4, 1),
     "many cells": ("Date,Amount,Text" + ",x" * 600 + "\n", 1, 501),
 }
 
@@ -437,6 +440,79 @@ async def test_a_client_that_hangs_up_leaves_a_failure(office: Office) -> None:
     failed = await until(office, lambda one: one["status"] == "FAILED")
     assert failed["failure"]["code"] == "INTERRUPTED"
     await office.nothing_is_stored()
+
+
+async def test_a_client_may_go_after_its_last_byte(office: Office) -> None:
+    """What has come as a whole is stored; who hung up finds it, or is told of it another time."""
+    stream = Stream(office)
+    stream.feed(b"Date,Amount,Text\n2026-03-01,1,a\n", more=False)
+    stream.messages.put_nowait({"type": "http.disconnect"})
+    await stream.task
+    (done,) = await office.imports()
+    assert (done["status"], done["linesNew"]) == ("COMPLETED", "1")
+    again = await office.csv("Date,Amount,Text\n2026-03-01,1,a\n")
+    assert (again["recognised"], again["import"]["original"]) == (True, done["id"])
+
+
+async def test_the_rest_of_a_refused_file_is_taken(office: Office) -> None:
+    """The answer goes first; who listens only after its last byte has a connection until then."""
+    stream = Stream(office)
+    stream.feed(b"Date,Amount,Text\n2026-03-01,1,a\nwrong,1,b\n")
+    await until(office, lambda one: one["status"] == "FAILED")
+    async with asyncio.timeout(60):
+        while len(stream.sent) < 2:
+            await asyncio.sleep(0.02)
+    assert (stream.sent[0]["status"], stream.sent[1]["more_body"]) == (422, True)
+    for _ in range(3):
+        stream.feed(b"2026-03-01,1,c\n" * 1000)
+    assert len(stream.sent) == 2
+    stream.feed(b"2026-03-01,1,c\n", more=False)
+    await stream.task
+    assert stream.messages.empty()
+    assert stream.sent[2:] == [{"type": "http.response.body", "body": b"", "more_body": False}]
+    await office.nothing_is_stored()
+
+
+@pytest.mark.parametrize("bound", ["silence", "time", "bytes"])
+async def test_not_for_ever(office: Office, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """Who falls silent, sends too long or too much is not waited for."""
+    monkeypatch.setattr(imports, "SILENCE_SECONDS", 0.1 if bound == "silence" else 60.0)
+    monkeypatch.setattr(imports, "LINGER_SECONDS", 0.1 if bound == "time" else 60.0)
+    stream = Stream(office)
+    stream.feed(b"nonsense\n1\n")
+    if bound == "bytes":
+        many = office.api.server.settings.max_import_bytes // 2
+        for _ in range(4):
+            stream.feed(bytes(many))
+    await stream.task
+    assert stream.sent[0]["status"] == 422
+    assert stream.messages.qsize() == (2 if bound == "bytes" else 0)
+
+
+async def test_a_file_may_be_empty_where_its_profile_says_so(office: Office) -> None:
+    """A bank that had nothing to tell: a statement without a line."""
+    await office.profile("quiet", mayBeEmpty=True)
+    answer = await office.csv("Date,Amount,Text\n", profile="quiet")
+    (statement,) = answer["import"]["statements"]
+    assert (answer["import"]["status"], statement["lineCount"]) == ("COMPLETED", 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            b"Date,Amount,Text\n2026-03-01,1\n",
+            "There are 2 cells; that of the column 'Text' is missing.",
+        ),
+        (b"Date,Amount,Text\n2026-03-01,1,\xff\n", "This is not text in UTF_8."),
+    ],
+)
+async def test_what_is_wrong_is_named_as_users_name_it(
+    office: Office, content: bytes, told: str
+) -> None:
+    """A column by its header, an encoding as the profile has it."""
+    response = await office.upload(content, profile="plain")
+    assert response.json()["import"]["failure"]["message"] == told
 
 
 async def test_a_server_that_ends_leaves_a_failure(office: Office) -> None:

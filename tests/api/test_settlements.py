@@ -16,7 +16,7 @@ mutation ($input: CreateSettlementInput!) {
     __typename
     ... on CreateSettlementSuccess { replayed settlement { ...Told } }
     ... on SettlementNotPossible { reason unsettledAmount unsettledCount account { id } }
-    ... on UserError { code path retryable }
+    ... on UserError { code message path retryable }
   }
 }
 fragment Told on Settlement {
@@ -241,6 +241,10 @@ async def test_refusals(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         counterpart,
     )
     assert (await refused(counterpartAccountId=euros))[0::4] == ("ENTRIES_UNBALANCED", counterpart)
+    assert (await shop.settle(9, counterpartAccountId=euros))["message"] == (
+        "In USD debits are 5 and credits 0 minor units."
+        " Each currency balances by itself: take accounts of the same one."
+    )
     nobody = "acct_" + "0" * 32
     assert (await refused(counterpartAccountId=nobody))[0::4] == ("ACCOUNT_NOT_FOUND", counterpart)
     assert (await refused(accountId=nobody))[0::4] == ("ACCOUNT_NOT_FOUND", path)

@@ -22,7 +22,7 @@ from app.api.ids import LEDGER, encode
 from app.archive import Encoding, NotExported
 from app.store import identity
 from app.store.audit import sealing
-from app.store.audit.portable import STAYING, TABLES, NotRestored
+from app.store.audit.portable import STAYING, TABLES, NotRestored, restoring
 from app.store.audit.verify import verify
 from app.store.audit.verify_proofs import Checkpoint, verify_proofs
 
@@ -290,12 +290,18 @@ def test_a_forged_history_is_refused_by_a_checkpoint(
 
 
 def test_where_it_cannot_go(database_url: str, books: Books, tmp_path: Path) -> None:
-    """Not to nobody, not twice, not over other files; and not out of nothing."""
+    """Not to nobody, not twice, even at once, not over other files; and not out of nothing."""
     export(database_url, books.main, tmp_path / "out")
     with pytest.raises(NotRestored, match="no organization"):
         archive.restore(database_url, tmp_path / "out", UUID(int=1))
     with pytest.raises(NotRestored, match="has this ledger already"):
         archive.restore(database_url, tmp_path / "out", books.main.scope.organization_id)
+    third = asyncio.run(new_organization(database_url))
+    with (
+        restoring(database_url, third, books.main.ledger_id),
+        pytest.raises(NotRestored, match="another import of this ledger is under way"),
+    ):
+        archive.restore(database_url, tmp_path / "out", third)
     with pytest.raises(NotExported, match="not empty"):
         export(database_url, books.main, tmp_path / "out")
     with pytest.raises(NotExported, match="no such ledger"):

@@ -145,7 +145,9 @@ async def test_each_line_and_entry_counts_once(desk: Desk) -> None:
     await refused(again, AlreadyMatched, reconciling.match_manually, again.id, [1, 2], [2], "x")
     found = await again.run()
     assert (found.withdrawn, await again.matches()) == (1, [])
-    await refused(again, MatchNotFound, reconciling.confirm, [theirs], None)
+    gone = await refused(again, MatchNotFound, reconciling.confirm, [theirs], None)
+    assert gone.path == ("input", "matchIds", "0")
+    assert gone.message.endswith("read the matches of the reconciliation again.")
 
 
 async def test_by_hand_anything_that_is_there_can_be_matched(desk: Desk) -> None:

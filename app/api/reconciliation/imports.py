@@ -11,6 +11,12 @@ import behind that says why, and where in the file.
 
 Time limits are on each step, never on the whole: a piece to arrive, a statement of the database.
 The key is looked up again with every piece, as an import may outlive it.
+
+Once all of a file has come, nobody need wait for what becomes of it: a client that hangs up then
+finds it by `statementImport`, or sends it again and is told. And a refusal in the middle of a file
+is for a client that may not listen before it has sent the rest. The connection closed under it, it
+would lose the answer as well; so the answer goes first, and then the rest is taken and dropped, as
+long as some comes, for a bounded time.
 """
 
 import asyncio
@@ -77,6 +83,9 @@ PROGRESS_SECONDS = 0.5
 STATEMENTS_SHOWN = 100
 FAILED_STATUS = 422
 
+LINGER_SECONDS, SILENCE_SECONDS = 30.0, 5.0
+"""How long the rest of a refused file is taken, in all and from piece to piece."""
+
 log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
@@ -108,8 +117,6 @@ class ImportEndpoint:
             (b"x-request-id", upload.request_id.encode()),
             *upload.more_headers,
         ]
-        await send({"type": "http.response.start", "status": upload.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
         seconds = time.perf_counter() - started
         self.counts.add("import", None, upload.status, seconds)
         log.info(
@@ -122,6 +129,10 @@ class ImportEndpoint:
             bytes=upload.bytes_read,
             lines=upload.lines_read,
         )
+        await send({"type": "http.response.start", "status": upload.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await upload.linger()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,7 @@ class _Upload:
     more_headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     bytes_read: int = 0
     lines_read: int = 0
+    _is_whole: bool = False
     _context: Context = field(init=False)
 
     def __post_init__(self) -> None:
@@ -177,6 +189,19 @@ class _Upload:
         except Exception as fault:  # noqa: BLE001 (whatever it is, the client gets an answer)
             report_fault(fault, self.request_id)
             return self._error(500, GraphQLError("", original_error=fault))
+
+    async def linger(self) -> None:
+        """Take what is left of the body, up to what a file may have, and drop it."""
+        if b"expect" in self.headers and not self.bytes_read:
+            return  # then the body is not sent before somebody asks for it
+        left = self.endpoint.max_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not self._is_whole and left > 0:
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        message = await self.receive()
+                    left -= len(message.get("body", b""))
+                    self._is_whole = not message.get("more_body", False)
 
     async def _perform(self) -> Json:
         if self.scope["method"] != "POST":
@@ -345,8 +370,7 @@ class _Upload:
             gunzip.end()
 
     async def _body(self) -> AsyncIterator[bytes]:
-        more = True
-        while more:
+        while not self._is_whole:
             try:
                 async with asyncio.timeout(self.endpoint.step_seconds):
                     message = await self.receive()
@@ -354,10 +378,10 @@ class _Upload:
                 raise ImportFailed(
                     FailureCode.INTERRUPTED, "The rest of the file took too long to come."
                 ) from None
+            self._is_whole = not message.get("more_body", False)
             if message["type"] != "http.request":
                 raise ImportFailed(FailureCode.INTERRUPTED, "The client hung up.")
             self._context.principal = await self._admit()
-            more = message.get("more_body", False)
             yield message.get("body", b"")
 
     # ---- out -------------------------------------------------------------------------------------

@@ -117,6 +117,9 @@ class ImportProfileDefinitionInput:
         description="Whether the last line of a file is the oldest; for its balances.",
         default=False,
     )
+    may_be_empty: bool = strawberry.field(
+        description="Whether a file without any line is fine; else it is refused.", default=False
+    )
 
 
 @strawberry.input(description="How a bank's CSV files are read, under a name.")
@@ -230,4 +233,5 @@ def _definition(told: ImportProfileDefinitionInput) -> dict[str, Any]:
         "reversed": told.reversed,
         "negativeDebits": told.negative_debits,
         "newestFirst": told.newest_first,
+        "mayBeEmpty": told.may_be_empty,
     }

@@ -870,8 +870,11 @@ def _refuse_unbalanced(lines: Iterable[tuple[Account, Direction, int]]) -> None:
         sides[direction is Direction.CREDIT] += amount
     for (currency, exponent), (debits, credits_) in totals.items():
         if debits != credits_:
+            told = f"In {currency} debits are {debits} and credits {credits_} minor units."
+            if not (debits and credits_) and len(totals) > 1:
+                told += " Each currency balances by itself: take accounts of the same one."
             raise EntriesUnbalanced(
-                message=f"In {currency} debits are {debits} and credits {credits_} minor units.",
+                message=told,
                 currency=currency,
                 exponent=exponent,
                 debits=debits,

@@ -241,12 +241,15 @@ _API_KEYS = """
 def restoring(url: str, organization_id: UUID, ledger_id: UUID) -> Iterator["Restoration"]:
     """One transaction that a ledger is restored in; committed when the block ends.
 
-    Raises NotRestored where the organization is missing or has such a ledger.
+    Raises NotRestored where the organization is missing, has such a ledger or is being given it.
     """
     info = connection_info(url, statement_seconds=60, **UNLIMITED)
     with psycopg.connect(info) as connection:
         connection.execute("SET LOCAL ledgers.restoring = 'on'")
         this = {"organization": organization_id, "ledger": ledger_id}
+        ((is_alone,),) = connection.execute(_BE_ALONE, this)
+        if not is_alone:
+            raise NotRestored("another import of this ledger is under way; wait for what it says")
         ((is_there, is_taken),) = connection.execute(_TARGET, this)
         if not is_there:
             raise NotRestored(f"there is no organization {organization_id}")
@@ -330,6 +333,11 @@ def _first_line(fault: psycopg.Error) -> str:
     return str(fault).partition("\n")[0]
 
 
+_BE_ALONE = """
+    SELECT pg_try_advisory_xact_lock(hashtextextended(
+        concat(%(organization)s::uuid, %(ledger)s::uuid), 10
+    ))
+"""
 _TARGET = """
     SELECT EXISTS (SELECT FROM organizations WHERE organization_id = %(organization)s),
         EXISTS (SELECT FROM ledgers

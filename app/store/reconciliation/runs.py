@@ -16,7 +16,7 @@ leaves the run as it was, and whoever comes begins it anew; one process works at
 what falls due (`transactions/schedule.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time
@@ -531,18 +531,28 @@ async def _lock_matches(
             message=f"From 1 to {MAX_MEMBERS} matches at a time.", path=("input", "matchIds")
         )
     parameters = {"ids": wanted, **tenancy(scope)}
-    homes = {home for (home,) in await all_rows(connection, _HOMES_OF_MATCHES, parameters)}
-    if not homes:
-        raise MatchNotFound(path=("input", "matchIds"))
+    rows = await all_rows(connection, _HOMES_OF_MATCHES, parameters)
+    known = {row[0]: row[1] for row in rows}
+    homes = set(known.values())
+    _require_known(match_ids, known)
     if len(homes) > 1:
         raise ValidationFailed(
             message="The matches are of several reconciliations.", path=("input", "matchIds")
         )
     subject = await _lock_open(connection, scope, homes.pop())
-    found = await all_rows(connection, _READ_MATCHES, {**subject.parameters, "ids": wanted})
-    if len(found) != len(wanted):
-        raise MatchNotFound(path=("input", "matchIds"))
-    return subject, [_Match(*row) for row in found]
+    found = [
+        _Match(*row)
+        for row in await all_rows(connection, _READ_MATCHES, {**subject.parameters, "ids": wanted})
+    ]
+    _require_known(match_ids, {match.match_id for match in found})
+    return subject, found
+
+
+def _require_known(match_ids: Sequence[UUID], known: Container[UUID]) -> None:
+    """Raise MatchNotFound for the first of these that is not known; its path tells which."""
+    for place, match_id in enumerate(match_ids):
+        if match_id not in known:
+            raise MatchNotFound(path=("input", "matchIds", str(place)))
 
 
 async def _lock_discrepancy(
@@ -948,7 +958,7 @@ _ACCEPT_ALL = f"""
 """  # noqa: S608  all of it is ours
 
 _HOMES_OF_MATCHES = f"""
-    SELECT DISTINCT m.reconciliation_id FROM reconciliation_matches m
+    SELECT m.match_id, m.reconciliation_id FROM reconciliation_matches m
     WHERE m.match_id = ANY(%(ids)s::uuid[]) AND {_SEEN.format("m")}
 """  # noqa: S608  all of it is ours
 _READ_MATCHES = f"""

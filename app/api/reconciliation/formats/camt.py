@@ -61,6 +61,7 @@ class CamtReader:
         self._created_on: date | None = None
         self._currency: str | None = None
         self._has_opening = False
+        self._has_account = False
         self._found = False
         self._parts: list[dict[str, str]] = []
         self._parts_characters = 0
@@ -75,6 +76,8 @@ class CamtReader:
         yield from self._emptied()
         if not self._found:
             malformed(f"This is no {self._kind.value}: there is no {self._message}.", 1, 1)
+        if not self.statements:
+            malformed(f"There is no {self._container} in the {self._message}.", 1, 1)
 
     def _emptied(self) -> Lines:
         lines, self._lines = self._lines, []
@@ -89,13 +92,16 @@ class CamtReader:
             self._found = True
         elif element.name == self._container and parents[-1:] == [self._message]:
             self._statement = Statement(self._books.currency)
-            self._created_on, self._currency, self._has_opening = None, None, False
+            self._created_on, self._currency = None, None
+            self._has_opening, self._has_account = False, False
             begun(self.statements, self._statement, element.place)
         elif element.name == "Ntry":
             self._parts, self._parts_characters, self._part_count = [], 0, 0
 
     def _take(self, element: Element, parents: list[str]) -> bool:
         if parents[-1:] == [self._message] and element.name == self._container:
+            if not self._has_account:
+                malformed("There is no account (Acct): whose statement is it?", *element.place)
             if self._statement is not None:
                 ended(self._statement, element.place)
             self._statement = None
@@ -127,6 +133,7 @@ class CamtReader:
                     self._lines.append((len(self.statements), line))
 
     def _take_account(self, statement: Statement, element: Element) -> None:
+        self._has_account = True
         told = element.text_at("Id", "IBAN") or element.text_at("Id", "Othr", "Id")
         refuse_other_account(self._books, told, *element.place)
         currency = element.text_at("Ccy")

@@ -120,7 +120,7 @@ class CsvReader:
         self._books = books
         self._read_day = profile.read_day
         self._read_number = number_reader(told["decimalSeparator"], told["thousandsSeparator"])
-        self._text = TextLines(ENCODINGS[told["encoding"]], told["delimiter"])
+        self._text = TextLines(ENCODINGS[told["encoding"]], told["delimiter"], told["encoding"])
         self._lines: deque[str] = deque()
         self._taken: list[str] = []
         self._characters = 0
@@ -136,6 +136,8 @@ class CsvReader:
         self._to_skip = told["skipRows"]
         self._held: deque[tuple[int, list[str]]] = deque()
         self._width: int | None = None
+        self._headers: list[str | None] = []
+        self._has_line = False
         self._at: dict[str, list[int]] = {}
         self._first: tuple[int, int] | None = None  # balance and amount
         self._last: tuple[int, int] | None = None
@@ -154,6 +156,12 @@ class CsvReader:
             malformed("There is no row of headers.", self._text.number + 1, 1)
         if len(self._held) < self._told["footerRows"]:
             malformed("There are fewer rows than the footer has.", self._text.number + 1, 1)
+        if not self._has_line and not self._told.get("mayBeEmpty"):
+            malformed(
+                "There is no line in this file; where that is fine, its profile has mayBeEmpty.",
+                self._text.number + 1,
+                1,
+            )
         statement = self.statements[0]
         if self._first is not None and self._last is not None:
             oldest, newest = self._first, self._last
@@ -243,10 +251,13 @@ class CsvReader:
         for cell, text in enumerate(record, 1):
             if cell > self._width and text.strip():
                 malformed(f"There are {self._width} columns; this is one more.", number, cell)
+        self._has_line = True
         yield 1, self._line(number, record)
 
     def _find_columns(self, number: int, record: list[str]) -> None:
         headers = [clean(text, (number, cell)) for cell, text in enumerate(record, 1)]
+        if self._told["header"]:
+            self._headers = headers
         for name, told in self._told["columns"].items():
             texts = told if isinstance(told, list) else [told]
             self._at[name] = [
@@ -303,7 +314,13 @@ class CsvReader:
 
     def _cell(self, number: int, record: Sequence[str], place: int) -> str | None:
         if place >= len(record):
-            malformed(f"There are {len(record)} cells; this is missing.", number, place + 1)
+            header = self._headers[place] if place < len(self._headers) else None
+            column = f"#{place + 1}" if header is None else repr(header)
+            malformed(
+                f"There are {len(record)} cells; that of the column {column} is missing.",
+                number,
+                place + 1,
+            )
         text = clean(record[place], (number, place + 1))
         if text is not None and len(text) > MAX_TEXT_LENGTH:
             malformed(f"A cell has up to {MAX_TEXT_LENGTH} characters.", number, place + 1)

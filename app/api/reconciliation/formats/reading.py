@@ -156,10 +156,12 @@ class TextLines:
     """Cuts bytes into lines of text, whatever ends them, and counts them.
 
     With a `delimiter`, the column of a failure is the cell that this tells, not the character.
+    `called` is what users call the encoding.
     """
 
     encoding: str
     delimiter: str | None = None
+    called: str | None = None
     number: int = 0
     _decoder: codecs.IncrementalDecoder = field(init=False)
     _rest: str = ""
@@ -192,7 +194,9 @@ class TextLines:
             yield line
         if wrong:
             malformed(
-                f"This is not text in {self.encoding}.", self.number + 1, self._column(self._rest)
+                f"This is not text in {self.called or self.encoding}.",
+                self.number + 1,
+                self._column(self._rest),
             )
         self._refuse_long(self._rest, self.number + 1)
         if final and self._rest:
