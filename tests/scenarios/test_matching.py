@@ -4,9 +4,12 @@ Every one is found under its kind, and nothing else is; then they are dealt with
 other, and the month is closed with both balances the same but for what was accepted.
 """
 
+import http.client
+import json
 from collections import Counter
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from tests.scenarios.partner import REFUSAL, Json, Partner, refusal
 
@@ -291,6 +294,24 @@ def test_twenty_five_discrepancies_among_ten_thousand_payments(partner: Partner)
     assert refusal(refused)[0] in ("RECONCILIATION_CLOSED", "DISCREPANCY_NOT_FOUND")
 
 
+def test_a_refused_file_is_told_to_who_listens_last(partner: Partner) -> None:
+    """A client that sends all of its file before it listens, and then hangs up, learns why."""
+    partner.open_ledger("Shop")
+    partner.open_accounts({"externalId": "bank", "normalBalance": "DEBIT", "currency": "EUR"})
+    asked = {"externalAccountId": tie(partner), "format": "OFX"}
+    connection = http.client.HTTPConnection(partner.url.removeprefix("http://"))
+    connection.request(
+        "POST",
+        f"/statements/import?{urlencode(asked)}",
+        b"This is no statement.\n" * 2_000_000,
+        {"Authorization": f"Bearer {partner.token}", "Connection": "close"},
+    )
+    answer = connection.getresponse()
+    told = json.loads(answer.read())["import"]["failure"]
+    connection.close()
+    assert (answer.status, told["code"], told["line"]) == (422, "MALFORMED", 1)
+
+
 def record(partner: Partner) -> str:
     """Post the payments, three of them twice, and return the bank's external account."""
     partner.open_ledger("Shop")
@@ -317,6 +338,11 @@ def record(partner: Partner) -> str:
             ],
         )
         assert answer["__typename"] == "PostTransactionsSuccess", answer
+    return tie(partner)
+
+
+def tie(partner: Partner) -> str:
+    """An external account of the account `bank`."""
     made = partner.mutate(
         CREATE_EXTERNAL_ACCOUNT, accountId=partner.ids["bank"], name="House bank", kind="BANK"
     )
