@@ -139,6 +139,19 @@ def test_import(books: Books) -> None:
     assert books.cash() == before + 2500
 
 
+def test_two_imports_of_one_file_at_once(books: Books) -> None:
+    """Both end well, and every line is posted by one of them."""
+    file = books.many(2500)
+    before = books.cash()
+    tallies = []
+    for importing in [books.start(file), books.start(file)]:
+        out, err = importing.communicate(timeout=PATIENCE_SECONDS)
+        assert (importing.returncode, err) == (0, "")
+        tallies.append([int(word) for word in out.split() if word.isdigit()])
+    assert [sum(numbers) for numbers in zip(*tallies, strict=True)] == [5000, 2500, 2500, 0]
+    assert books.cash() == before + 2500
+
+
 def test_refused_lines(books: Books) -> None:
     """Refused lines are told by number, or kept with their text; the others are posted."""
     bad = json.dumps(books.posting("bad") | {"colour": "red"})

@@ -683,6 +683,7 @@ def test_what_was_written_by_a_profile_is_read_by_it(
         dateFormat=day[0],
         indicator={"debit": "S", "credit": "H"} if form == "indicator" else None,
         reversed=form == "reversed",
+        mayBeEmpty=not rows,
     )
     content = written.getvalue().encode(encoding[1])
     _, lines = read(CsvReader(read_by, books()), content, piece)

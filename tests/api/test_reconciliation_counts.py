@@ -10,10 +10,10 @@ import psycopg
 import pytest
 
 from app.ledger.reconciliation.comparison import EntryField, LineField, Rule, RuleKind
-from app.store.reading import Listing, Lookup, key_statement, page_statement
-from app.store.reconciliation.runs import close
+from app.store.reading import Listing, Lookup, page_statement
+from app.store.reconciliation.opening import close
 from app.store.rows import reconciliation as rows
-from tests.api.test_statement_counts import _tenant, _touched, filled
+from tests.api.test_statement_counts import _tenant, _touched, _touched_by_lookups, filled
 from tests.store.desk import open_desk
 
 __all__ = ["filled"]
@@ -220,30 +220,16 @@ def _excessive(
 ) -> dict[str, tuple[int, int]]:
     """What looks at more than so many times what it gives, and at what is besides it."""
     tenant = _tenant(connection)
-    touched = {**_touched_by_keys(connection, tenant), **_touched_by_pages(connection, middle)}
+    touched = {
+        **_touched_by_lookups(connection, tenant, rows, KEYS),
+        **_touched_by_pages(connection, middle),
+    }
     return {
         place: (given, looked_at)
         for place, (given, looked_at) in touched.items()
         if looked_at
         > times * max(given, 10) + sum(n for name, n in aside.items() if place.startswith(name))
     }
-
-
-def _touched_by_keys(
-    connection: psycopg.Connection[Any], tenant: Mapping[str, Any]
-) -> dict[str, tuple[int, int]]:
-    touched = {}
-    for name, source in KEYS.items():
-        lookup: Lookup[Any] = getattr(rows, name)
-        keys = connection.execute(
-            f"SELECT * FROM ({source} WHERE organization_id = %(organization)s) k"
-            " ORDER BY random() LIMIT 40",
-            tenant,
-        ).fetchall()
-        parameters = {f"key{n}": [key[n] for key in keys] for n in range(len(keys[0]))}
-        touched[name] = _touched(connection, key_statement(lookup), {**parameters, **tenant})
-        assert touched[name][0] >= len(keys)
-    return touched
 
 
 def _touched_by_pages(

@@ -687,7 +687,10 @@ def test_every_way_to_read_is_measured() -> None:
 def test_reading_touches_little_more_than_it_gives(filled: psycopg.Connection[Any]) -> None:
     """Keys and pages deep in a list, in every order and direction, are read through indexes."""
     tenant = _tenant(filled)
-    touched = {**_touched_by_lookups(filled, tenant), **_touched_by_pages(filled, tenant)}
+    touched = {
+        **_touched_by_lookups(filled, tenant, rows, KEYS),
+        **_touched_by_pages(filled, tenant),
+    }
     # A row, what it is joined with, its ledger, which is on one page with all others; and the
     # accounts of an organization, which are few enough here to be read whole, where those of its
     # entries are wanted. Whether a hold takes from its account is seen when it is looked at: the
@@ -704,11 +707,11 @@ def test_reading_touches_little_more_than_it_gives(filled: psycopg.Connection[An
 
 
 def _touched_by_lookups(
-    connection: psycopg.Connection[Any], tenant: Json
+    connection: psycopg.Connection[Any], tenant: Json, lookups: Any, keys_of: Mapping[str, str]
 ) -> dict[str, tuple[int, int]]:
     touched = {}
-    for name, source in KEYS.items():
-        lookup: Lookup[Any] = getattr(rows, name)
+    for name, source in keys_of.items():
+        lookup: Lookup[Any] = getattr(lookups, name)
         keys = connection.execute(
             f"SELECT * FROM ({source} WHERE organization_id = %(organization)s) k"
             " ORDER BY random() LIMIT 40",

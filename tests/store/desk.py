@@ -23,9 +23,9 @@ from app.ledger.transactions.commands import EntryDraft, PostTransaction
 from app.store import identity
 from app.store.accounts import administration
 from app.store.database import Connection, Database
-from app.store.reconciliation import runs as reconciling
-from app.store.reconciliation.matching import Found
-from app.store.reconciliation.runs import Author
+from app.store.reconciliation import decisions, opening, resolutions, runs
+from app.store.reconciliation.acts import Author
+from app.store.reconciliation.matching.engine import Found
 from app.store.transactions.writer import Writer
 
 from .books import Books, writing
@@ -203,7 +203,7 @@ class Desk:
         )
         command.check()
         async with self.database.writing() as connection:
-            await reconciling.create(connection, command)
+            await opening.create(connection, command)
         return Reconciling(self, command.reconciliation_id)
 
 
@@ -218,9 +218,9 @@ class Reconciling:
         """Run it as the server's task does, here and now."""
         author = self.desk.author
         async with self.desk.database.writing() as connection:
-            run_id = await reconciling.request_run(connection, author, self.id)
+            run_id = await runs.request_run(connection, author, self.id)
         async with await self.desk.database.connect(patience=60) as connection:
-            found = await reconciling.run_one(
+            found = await runs.run_one(
                 connection,
                 author.scope.organization_id,
                 run_id,
@@ -350,8 +350,8 @@ async def _reconcile_march(desk: Desk) -> None:
     march = await desk.open()
     await march.run()
     charge = await march.discrepancy("missing_in_ledger")
-    await march.do_posting(reconciling.adjust, charge, Adjustment(desk.other, "charge", "of March"))
-    await march.do(reconciling.close, march.id, accept_remaining=False, reason=None)
+    await march.do_posting(resolutions.adjust, charge, Adjustment(desk.other, "charge", "of March"))
+    await march.do(opening.close, march.id, accept_remaining=False, reason=None)
 
 
 async def _reconcile_april(desk: Desk) -> None:
@@ -381,19 +381,19 @@ async def _reconcile_april(desk: Desk) -> None:
         "SELECT match_id FROM reconciliation_matches WHERE reconciliation_id = %(r)s"
         " AND rule = 'amount and date'"
     )
-    await april.do(reconciling.reject, [proposal], "another's")
+    await april.do(decisions.reject, [proposal], "another's")
     undone = await april.discrepancy("missing_in_ledger", 10)
-    await april.do_posting(reconciling.adjust, undone, Adjustment(desk.other, "undone", "a fee"))
+    await april.do_posting(resolutions.adjust, undone, Adjustment(desk.other, "undone", "a fee"))
     await april.do_posting(
-        reconciling.undo_resolution,
+        resolutions.undo_resolution,
         undone,
         reason="no fee",
         idempotency_key="undone, undone",
         effective_at=None,
     )
-    await april.do(reconciling.accept, await april.discrepancy("missing_in_ledger", 9), "known")
+    await april.do(resolutions.accept, await april.discrepancy("missing_in_ledger", 9), "known")
     async with desk.database.writing() as connection:
-        await reconciling.request_run(connection, desk.author, april.id)
+        await runs.request_run(connection, desk.author, april.id)
 
 
 async def _insert_external_account(

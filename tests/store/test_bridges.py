@@ -19,7 +19,7 @@ from app.ledger.reconciliation.comparison import (
 )
 from app.ledger.refusals import Refusal
 from app.store.audit.verify import verify
-from app.store.reconciliation import runs as reconciling
+from app.store.reconciliation import decisions, opening, resolutions
 
 from .books import writing
 from .desk import Desk, Line, Reconciling, Row, make_desk
@@ -207,23 +207,23 @@ async def _act(chosen: random.Random, desk: Desk, half: Reconciling, number: int
     if proposed:
         one = chosen.choice(proposed)
         acts += [
-            lambda: half.do(reconciling.confirm, [one], None),
-            lambda: half.do(reconciling.reject, [one], None),
+            lambda: half.do(decisions.confirm, [one], None),
+            lambda: half.do(decisions.reject, [one], None),
         ]
     if confirmed:
         gone = chosen.choice(confirmed)
-        acts.append(lambda: half.do(reconciling.unmatch, gone, "because"))
+        acts.append(lambda: half.do(decisions.unmatch, gone, "because"))
     if wrong:
         it = chosen.choice(wrong)
         acts += [
-            lambda: half.do(reconciling.accept, it, "because"),
-            lambda: half.do_posting(reconciling.adjust, it, adjustment),
+            lambda: half.do(resolutions.accept, it, "because"),
+            lambda: half.do_posting(resolutions.adjust, it, adjustment),
         ]
     if mended:
         again = chosen.choice(mended)
         acts.append(
             lambda: half.do_posting(
-                reconciling.undo_resolution,
+                resolutions.undo_resolution,
                 again,
                 reason="because",
                 idempotency_key=f"{half.id} {number} undo",
@@ -231,7 +231,7 @@ async def _act(chosen: random.Random, desk: Desk, half: Reconciling, number: int
             )
         )
     members = [chosen.randint(1, 12)], [chosen.randint(1, 12)]
-    acts.append(lambda: half.do(reconciling.match_manually, half.id, *members, "because"))
+    acts.append(lambda: half.do(decisions.match_manually, half.id, *members, "because"))
     try:
         await chosen.choice(acts)()
     except Refusal:
@@ -263,7 +263,7 @@ async def _close(connection: Any, author: Any) -> None:
         "SELECT reconciliation_id FROM reconciliations WHERE status = 'open' ORDER BY from_date"
     )
     ((reconciliation_id,), *_) = await cursor.fetchall()
-    await reconciling.close(
+    await opening.close(
         connection, author, reconciliation_id, accept_remaining=True, reason="enough"
     )
 

@@ -26,7 +26,7 @@ from app.ledger.refusals import (
 )
 from app.ledger.transactions.commands import ReverseTransaction, SettleLine
 from app.store.audit.verify import verify
-from app.store.reconciliation import runs as reconciling
+from app.store.reconciliation import decisions, opening, resolutions, runs
 from app.store.reconciliation.runs import Runner
 
 from .desk import Desk, Line, Reconciling, Row, open_desk
@@ -81,7 +81,7 @@ async def test_a_confirmed_proposal_stays(desk: Desk) -> None:
     march = await desk.open(BY_DATE)
     await march.run()
     (match,) = await ids(march, "matches")
-    await march.do(reconciling.confirm, [match], "looked at it")
+    await march.do(decisions.confirm, [match], "looked at it")
     assert await march.matches() == [("date", "confirmed", 500, [1], [1])]
     before = await march.all()
     await march.run()
@@ -100,7 +100,7 @@ async def test_a_rejected_pair_is_not_proposed_again(desk: Desk) -> None:
     await desk.state([Line(10, 4)], days=(1, 31), opening=0, closing=10)
     march = await desk.open(BY_DATE)
     await march.run()
-    await march.do(reconciling.reject, await ids(march, "matches"), None)
+    await march.do(decisions.reject, await ids(march, "matches"), None)
     assert await march.matches() == []
     assert await march.bridge() == (
         20,
@@ -110,7 +110,7 @@ async def test_a_rejected_pair_is_not_proposed_again(desk: Desk) -> None:
     )
     await march.run()
     assert [match[3:] for match in await march.matches()] == [([1], [2])]
-    await march.do(reconciling.reject, await ids(march, "matches"), "no")
+    await march.do(decisions.reject, await ids(march, "matches"), "no")
     await march.run()
     assert await march.matches() == []
 
@@ -122,12 +122,12 @@ async def test_what_was_certain_and_undone_is_not_made_again(desk: Desk) -> None
     march = await desk.open(REFERENCE, BY_DATE)
     await march.run()
     (match,) = await ids(march, "matches")
-    await refused(march, MatchConfirmed, reconciling.reject, [match], None)
-    await refused(march, ValidationFailed, reconciling.unmatch, match, " ")
-    await march.do(reconciling.unmatch, match, "another customer's")
+    await refused(march, MatchConfirmed, decisions.reject, [match], None)
+    await refused(march, ValidationFailed, decisions.unmatch, match, " ")
+    await march.do(decisions.unmatch, match, "another customer's")
     await march.run()
     assert await march.matches() == []
-    await march.do(reconciling.match_manually, march.id, [1], [1], "it was right")
+    await march.do(decisions.match_manually, march.id, [1], [1], "it was right")
     assert await march.matches() == [("manual", "confirmed", 1000, [1], [1])]
 
 
@@ -139,13 +139,13 @@ async def test_each_line_and_entry_counts_once(desk: Desk) -> None:
     await march.run()
     await again.run()
     (ours,), (theirs,) = await ids(march, "matches"), await ids(again, "matches")
-    await march.do(reconciling.confirm, [ours], None)
-    refusal = await refused(again, AlreadyMatched, reconciling.confirm, [theirs], None)
+    await march.do(decisions.confirm, [ours], None)
+    refusal = await refused(again, AlreadyMatched, decisions.confirm, [theirs], None)
     assert refusal.match_id == ours  # type: ignore[attr-defined]
-    await refused(again, AlreadyMatched, reconciling.match_manually, again.id, [1, 2], [2], "x")
+    await refused(again, AlreadyMatched, decisions.match_manually, again.id, [1, 2], [2], "x")
     found = await again.run()
     assert (found.withdrawn, await again.matches()) == (1, [])
-    gone = await refused(again, MatchNotFound, reconciling.confirm, [theirs], None)
+    gone = await refused(again, MatchNotFound, decisions.confirm, [theirs], None)
     assert gone.path == ("input", "matchIds", "0")
     assert gone.message.endswith("read the matches of the reconciliation again.")
 
@@ -158,10 +158,10 @@ async def test_by_hand_anything_that_is_there_can_be_matched(desk: Desk) -> None
     await march.run()
     for lines, entries in (([1], []), ([1], [9]), ([7], [1]), ([], [])):
         await refused(
-            march, ValidationFailed, reconciling.match_manually, march.id, lines, entries, "why"
+            march, ValidationFailed, decisions.match_manually, march.id, lines, entries, "why"
         )
-    await march.do(reconciling.match_manually, march.id, [1], [1, 2], "fee apart")
-    await march.do(reconciling.match_manually, march.id, [2], [3], "they paid more")
+    await march.do(decisions.match_manually, march.id, [1], [1, 2], "fee apart")
+    await march.do(decisions.match_manually, march.id, [2], [3], "they paid more")
     assert await march.discrepancies() == [("amount_mismatch", 10, None, None)]
 
 
@@ -188,11 +188,11 @@ async def test_an_adjustment_mends_and_is_undone(
     assert found == amount
     (discrepancy,) = await ids(march, "discrepancies")
     adjustment = Adjustment(desk.other, "adjust 1", "bank fee", written_off=True)
-    resolved = await march.do_posting(reconciling.adjust, discrepancy, adjustment)
+    resolved = await march.do_posting(resolutions.adjust, discrepancy, adjustment)
     assert not resolved.replayed
     assert await march.discrepancies() == []
     assert await march.bridge() == (before[0] + amount, stated, {}, 0)
-    again = await march.do_posting(reconciling.adjust, discrepancy, adjustment)
+    again = await march.do_posting(resolutions.adjust, discrepancy, adjustment)
     assert again == resolved._replace(replayed=True)
     await march.run()
     assert await march.bridge() == (before[0] + amount, stated, {}, 0)
@@ -203,13 +203,13 @@ async def test_an_adjustment_mends_and_is_undone(
             " WHERE reconciliation_id = %(r)s AND status = 'resolved'"
         )
     )[0][0]
-    await refused(march, MatchConfirmed, reconciling.unmatch, match, "no")
+    await refused(march, MatchConfirmed, decisions.unmatch, match, "no")
     other = Adjustment(desk.other, "adjust 2")
     with pytest.raises(DiscrepancyStanding):
-        await march.do_posting(reconciling.adjust, discrepancy, other)
+        await march.do_posting(resolutions.adjust, discrepancy, other)
 
     await march.do_posting(
-        reconciling.undo_resolution,
+        resolutions.undo_resolution,
         discrepancy,
         reason="not ours",
         idempotency_key="undo 1",
@@ -218,7 +218,7 @@ async def test_an_adjustment_mends_and_is_undone(
     assert await march.bridge() == before
     assert await ids(march, "discrepancies") == [discrepancy]
     with pytest.raises(IdempotencyConflict):
-        await march.do_posting(reconciling.adjust, discrepancy, adjustment)
+        await march.do_posting(resolutions.adjust, discrepancy, adjustment)
     await march.run()
     assert await march.bridge() == before
 
@@ -231,7 +231,7 @@ async def test_what_was_reversed_otherwise_is_undone_too(desk: Desk) -> None:
     await march.run()
     (discrepancy,) = await ids(march, "discrepancies")
     adjustment = Adjustment(desk.other, "adjust", "bank fee", written_off=True)
-    resolved = await march.do_posting(reconciling.adjust, discrepancy, adjustment)
+    resolved = await march.do_posting(resolutions.adjust, discrepancy, adjustment)
     scope, bank, other = desk.author.scope, desk.bank, desk.other
     lines = (SettleLine(bank, Direction.CREDIT, 4), SettleLine(other, Direction.DEBIT, 4))
     for key, part in (("part", lines), ("rest", None)):
@@ -239,7 +239,7 @@ async def test_what_was_reversed_otherwise_is_undone_too(desk: Desk) -> None:
         await desk.writer.write(command)
     await march.run()
     await march.do_posting(
-        reconciling.undo_resolution,
+        resolutions.undo_resolution,
         discrepancy,
         reason="not ours",
         idempotency_key="undo",
@@ -259,7 +259,7 @@ async def test_a_crash_after_the_posting_loses_nothing(desk: Desk) -> None:
     with pytest.raises(_Killed):
         await march.do_posting(_adjust_and_die, discrepancy, adjustment)
     assert await march.discrepancies() == [("missing_in_ledger", -7, 1, None)]
-    await march.do_posting(reconciling.adjust, discrepancy, adjustment)
+    await march.do_posting(resolutions.adjust, discrepancy, adjustment)
     assert await march.discrepancies() == []
     ((transactions,),) = await march.rows(
         "SELECT count(*) FROM transactions WHERE %(r)s IS NOT NULL"
@@ -273,14 +273,14 @@ async def test_what_is_accepted_counts_and_stays(desk: Desk) -> None:
     march = await desk.open(REFERENCE)
     await march.run()
     (discrepancy,) = await ids(march, "discrepancies")
-    await march.do(reconciling.accept, discrepancy, "known")
+    await march.do(resolutions.accept, discrepancy, "known")
     before = await march.all()
     await march.run()
-    await march.do(reconciling.accept, discrepancy, "again")
+    await march.do(resolutions.accept, discrepancy, "again")
     assert await march.all() == before
     assert await march.bridge() == (0, -7, {"missing_in_ledger": -7}, 0)
     await march.do_posting(
-        reconciling.undo_resolution,
+        resolutions.undo_resolution,
         discrepancy,
         reason="hm",
         idempotency_key=None,
@@ -301,7 +301,7 @@ async def test_a_refused_adjustment_changes_nothing(desk: Desk) -> None:
     before = await march.all()
     adjustment = Adjustment(uuid7(), "adjust 1")
     with pytest.raises(Refusal) as refusal:
-        await march.do_posting(reconciling.adjust, discrepancy, adjustment)
+        await march.do_posting(resolutions.adjust, discrepancy, adjustment)
     assert refusal.value.code == "ACCOUNT_NOT_FOUND"
     assert not isinstance(refusal.value, InsufficientFunds)
     assert await march.all() == before
@@ -316,7 +316,7 @@ async def test_an_adjustment_moves_something(desk: Desk) -> None:
     (discrepancy,) = await ids(march, "discrepancies")
     before = await march.all()
     with pytest.raises(ValidationFailed) as refusal:
-        await march.do_posting(reconciling.adjust, discrepancy, Adjustment(desk.bank, "adjust"))
+        await march.do_posting(resolutions.adjust, discrepancy, Adjustment(desk.bank, "adjust"))
     assert refusal.value.path == ("input", "entries", "1")
     assert await march.all() == before
 
@@ -342,9 +342,9 @@ async def test_closing_freezes(desk: Desk) -> None:
         0,
     )
     (match,) = await ids(march, "matches")
-    await refused(march, ReconciliationClosed, reconciling.unmatch, match, "no")
-    await refused(march, ReconciliationClosed, reconciling.request_run, march.id)
-    await refused(march, ReconciliationClosed, reconciling.match_manually, march.id, [2], [2], "no")
+    await refused(march, ReconciliationClosed, decisions.unmatch, match, "no")
+    await refused(march, ReconciliationClosed, runs.request_run, march.id)
+    await refused(march, ReconciliationClosed, decisions.match_manually, march.id, [2], [2], "no")
     for table in (
         "reconciliation_matches",
         "reconciliation_match_lines",
@@ -362,7 +362,7 @@ async def test_closing_freezes(desk: Desk) -> None:
     before = await march.all()
     await march.do(_close, march.id)
     assert await march.all() == before
-    await march.do(reconciling.reopen, march.id, "one more")
+    await march.do(opening.reopen, march.id, "one more")
     await march.run()
     assert [match[1] for match in await march.matches()] == ["confirmed", "proposed"]
 
@@ -380,7 +380,7 @@ async def test_what_was_open_at_the_end_is_brought_forward(desk: Desk) -> None:
     assert await second.bridge() == (135, 130, {"brought_forward": -5}, 0)
     assert await second.discrepancies() == []
     await second.do(_close, second.id)
-    await first.do(reconciling.reopen, first.id, "one more")
+    await first.do(opening.reopen, first.id, "one more")
     await desk.post(Row(1, 7))
     await first.run()
     assert await first.bridge() == (
@@ -406,9 +406,9 @@ async def test_the_task_runs_what_was_asked_for(desk: Desk) -> None:
     await desk.post(Row(10, 4, "A"))
     await desk.state([Line(10, 4, "A")])
     march = await desk.open(REFERENCE)
-    asked = [march.do(reconciling.request_run, march.id) for _ in range(12)]
+    asked = [march.do(runs.request_run, march.id) for _ in range(12)]
     (run,) = set(await asyncio.gather(*asked))
-    assert await march.do(reconciling.request_run, march.id) == run
+    assert await march.do(runs.request_run, march.id) == run
     await march.rows(
         "UPDATE reconciliation_runs SET status = 'running', started_at = now()"
         " WHERE reconciliation_id = %(r)s RETURNING 1"
@@ -431,19 +431,15 @@ class _Killed(Exception):
 
 
 async def _adjust_and_die(*arguments: Any) -> None:
-    await reconciling.adjust(*arguments)
+    await resolutions.adjust(*arguments)
     raise _Killed
 
 
 async def _close(connection: Any, author: Any, reconciliation_id: UUID) -> None:
-    await reconciling.close(
-        connection, author, reconciliation_id, accept_remaining=False, reason=None
-    )
+    await opening.close(connection, author, reconciliation_id, accept_remaining=False, reason=None)
 
 
 async def _close_all(
     connection: Any, author: Any, reconciliation_id: UUID, reason: str | None
 ) -> None:
-    await reconciling.close(
-        connection, author, reconciliation_id, accept_remaining=True, reason=reason
-    )
+    await opening.close(connection, author, reconciliation_id, accept_remaining=True, reason=reason)

@@ -52,7 +52,7 @@ from app.ledger import refusals
 from app.ledger.reconciliation import comparison as domain
 from app.store import rows
 from app.store.identity import Permission
-from app.store.reconciliation import runs as reconciling
+from app.store.reconciliation import acts, decisions, opening, resolutions, runs
 from app.store.rows import reconciliation as own
 
 
@@ -423,7 +423,7 @@ class ReconciliationMutations:
         )
         command.check()
         async with info.context.database.writing() as connection:
-            made = await reconciling.create(connection, command)
+            made = await opening.create(connection, command)
         return CreateReconciliationSuccess(reconciliation=await _shown(info, made))
 
     @strawberry.mutation(
@@ -441,7 +441,7 @@ class ReconciliationMutations:
     ) -> RunReconciliationResult:
         reconciliation_id = required_id(RECONCILIATION, input.reconciliation_id, "reconciliationId")
         async with info.context.database.writing() as connection:
-            run_id = await reconciling.request_run(connection, _author(info), reconciliation_id)
+            run_id = await runs.request_run(connection, _author(info), reconciliation_id)
         await info.context.renew()
         return RunReconciliationSuccess(
             run=await info.context.load.one(own.runs_by_id, run_id, build=ReconciliationRun.of)
@@ -457,7 +457,7 @@ class ReconciliationMutations:
         match_ids = _match_ids(input.match_ids)
         _check_reason(input.reason)
         async with info.context.database.writing() as connection:
-            home = await reconciling.confirm(connection, _author(info), match_ids, input.reason)
+            home = await decisions.confirm(connection, _author(info), match_ids, input.reason)
         return ConfirmMatchesSuccess(reconciliation=await _shown(info, home))
 
     @strawberry.mutation(
@@ -475,7 +475,7 @@ class ReconciliationMutations:
         match_ids = _match_ids(input.match_ids)
         _check_reason(input.reason)
         async with info.context.database.writing() as connection:
-            home = await reconciling.reject(connection, _author(info), match_ids, input.reason)
+            home = await decisions.reject(connection, _author(info), match_ids, input.reason)
         return RejectMatchesSuccess(reconciliation=await _shown(info, home))
 
     @strawberry.mutation(
@@ -501,7 +501,7 @@ class ReconciliationMutations:
         lines = _numbers(LINE, input.line_ids, reconciliation.external_account_id, "lineIds")
         entries = _numbers(ENTRY, input.entry_ids, reconciliation.account_id, "entryIds")
         async with context.database.writing() as connection:
-            made = await reconciling.match_manually(
+            made = await decisions.match_manually(
                 connection, _author(info), reconciliation_id, lines, entries, input.reason
             )
         await context.renew()
@@ -520,7 +520,7 @@ class ReconciliationMutations:
     ) -> UnmatchResult:
         match_id = required_id(MATCH, input.match_id, "matchId")
         async with info.context.database.writing() as connection:
-            home = await reconciling.unmatch(connection, _author(info), match_id, input.reason)
+            home = await decisions.unmatch(connection, _author(info), match_id, input.reason)
         return UnmatchSuccess(reconciliation=await _shown(info, home))
 
     @strawberry.mutation(
@@ -547,14 +547,14 @@ class ReconciliationMutations:
         replayed = False
         if input.accept is not None:
             async with context.database.writing() as connection:
-                await reconciling.accept(
+                await resolutions.accept(
                     connection, _author(info), discrepancy_id, input.accept.reason
                 )
         else:
             adjustment, name, counter = _adjustment(input)
             try:
                 async with context.database.writing() as connection:
-                    resolved = await reconciling.adjust(
+                    resolved = await resolutions.adjust(
                         connection, context.writer, _author(info), discrepancy_id, adjustment
                     )
             except refusals.Refusal as refusal:
@@ -584,7 +584,7 @@ class ReconciliationMutations:
         discrepancy_id = required_id(DISCREPANCY, input.discrepancy_id, "discrepancyId")
         context = info.context
         async with context.database.writing() as connection:
-            home = await reconciling.undo_resolution(
+            home = await resolutions.undo_resolution(
                 connection,
                 context.writer,
                 _author(info),
@@ -616,7 +616,7 @@ class ReconciliationMutations:
     ) -> CloseReconciliationResult:
         reconciliation_id = required_id(RECONCILIATION, input.reconciliation_id, "reconciliationId")
         async with info.context.database.writing() as connection:
-            await reconciling.close(
+            await opening.close(
                 connection,
                 _author(info),
                 reconciliation_id,
@@ -636,13 +636,13 @@ class ReconciliationMutations:
     ) -> ReopenReconciliationResult:
         reconciliation_id = required_id(RECONCILIATION, input.reconciliation_id, "reconciliationId")
         async with info.context.database.writing() as connection:
-            await reconciling.reopen(connection, _author(info), reconciliation_id, input.reason)
+            await opening.reopen(connection, _author(info), reconciliation_id, input.reason)
         return ReopenReconciliationSuccess(reconciliation=await _shown(info, reconciliation_id))
 
 
-def _author(info: Info) -> reconciling.Author:
+def _author(info: Info) -> acts.Author:
     principal = info.context.principal
-    return reconciling.Author(principal.scope, principal.api_key_id)
+    return acts.Author(principal.scope, principal.api_key_id)
 
 
 async def _shown(info: Info, reconciliation_id: Any) -> Reconciliation:
