@@ -7,6 +7,8 @@ from app.api.accounts.mutations import AccountMutations
 from app.api.accounts.velocity_limit_mutations import VelocityLimitMutations
 from app.api.ledgers.mutations import LedgerMutations
 from app.api.queries import Query
+from app.api.reconciliation.discrepancy_mutations import DiscrepancyMutations
+from app.api.reconciliation.match_mutations import MatchMutations
 from app.api.reconciliation.mutations import ReconciliationMutations
 from app.api.reconciliation.outside_mutations import OutsideMutations
 from app.api.reconciliation.profile_mutations import ProfileMutations
@@ -33,6 +35,8 @@ class Mutation(
     TemplateMutations,
     OutsideMutations,
     ReconciliationMutations,
+    MatchMutations,
+    DiscrepancyMutations,
     ProfileMutations,
     StatementMutations,
     SettlementMutations,

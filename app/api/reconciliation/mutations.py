@@ -1,4 +1,4 @@
-"""Opening, running, working on and closing reconciliations."""
+"""Opening, running, closing and reopening reconciliations."""
 
 from typing import Annotated, Any
 
@@ -7,52 +7,24 @@ from uuid_utils.compat import uuid7
 
 from app.api.engine.context import Info
 from app.api.enums import EntryField, LineField, RuleKind
-from app.api.ids import (
-    ACCOUNT,
-    DISCREPANCY,
-    ENTRY,
-    EXTERNAL_ACCOUNT,
-    EXTERNAL_STATEMENT,
-    LINE,
-    MATCH,
-    RECONCILIATION,
-    decode,
-)
-from app.api.reconciliation.types import (
-    Discrepancy,
-    Reconciliation,
-    ReconciliationMatch,
-    ReconciliationRun,
-    find_reconciliation,
-)
+from app.api.ids import EXTERNAL_ACCOUNT, EXTERNAL_STATEMENT, RECONCILIATION
+from app.api.reconciliation.acts import author, show
+from app.api.reconciliation.types import Reconciliation, ReconciliationRun
 from app.api.refusals import (
-    AccountNotFound,
-    AlreadyMatched,
-    DiscrepancyNotFound,
-    DiscrepancyStanding,
-    EntriesUnbalanced,
     ExternalAccountNotFound,
-    ExternalIdTaken,
-    IdempotencyConflict,
-    MatchConfirmed,
-    MatchNotFound,
-    NewEntriesRefused,
-    Overloaded,
     ReconciliationClosed,
     ReconciliationIncomplete,
     ReconciliationNotFound,
-    ReversalExceedsTransaction,
-    TransactionNotReversible,
     ValidationFailed,
     answering,
     required_id,
 )
-from app.api.scalars import JSON, Amount, Date, DateTime
+from app.api.scalars import Amount, Date
 from app.ledger import refusals
 from app.ledger.reconciliation import comparison as domain
 from app.store import rows
 from app.store.identity import Permission
-from app.store.reconciliation import acts, decisions, opening, resolutions, runs
+from app.store.reconciliation import opening, runs
 from app.store.rows import reconciliation as own
 
 
@@ -138,107 +110,6 @@ class RunReconciliationInput:
     reconciliation_id: strawberry.ID = strawberry.field(description="The reconciliation.")
 
 
-@strawberry.input(description="Which proposals to confirm.")
-class ConfirmMatchesInput:
-    match_ids: list[strawberry.ID] = strawberry.field(
-        description=f"From 1 to {domain.MAX_MEMBERS:,}, of one reconciliation."
-    )
-    reason: str | None = strawberry.field(description="Why.", default=None)
-
-
-@strawberry.input(description="Which proposals to reject.")
-class RejectMatchesInput:
-    match_ids: list[strawberry.ID] = strawberry.field(
-        description=f"From 1 to {domain.MAX_MEMBERS:,}, of one reconciliation."
-    )
-    reason: str | None = strawberry.field(description="Why.", default=None)
-
-
-@strawberry.input(description="What to match.")
-class MatchManuallyInput:
-    reconciliation_id: strawberry.ID = strawberry.field(description="The reconciliation.")
-    line_ids: list[strawberry.ID] = strawberry.field(description="The statement lines.")
-    entry_ids: list[strawberry.ID] = strawberry.field(description="The entries.")
-    reason: str = strawberry.field(description="Why.")
-
-
-@strawberry.input(description="Which match to take away.")
-class UnmatchInput:
-    match_id: strawberry.ID = strawberry.field(description="The match.")
-    reason: str = strawberry.field(description="Why.")
-
-
-@strawberry.input(description="Take it for granted.")
-class AcceptDiscrepancyInput:
-    reason: str = strawberry.field(description="Why.")
-
-
-@strawberry.input(
-    description=(
-        "Post the discrepancy's amount on the account, against another one, so that both agree."
-    )
-)
-class AdjustmentInput:
-    counter_account_id: strawberry.ID = strawberry.field(
-        description="The other account, of the same ledger and currency."
-    )
-    idempotency_key: str = strawberry.field(
-        description="1 to 255 characters, unique in the ledger for ever."
-    )
-    reason: str | None = strawberry.field(description="Why.", default=None)
-    description: str | None = strawberry.field(
-        description="The transaction's; the reason if absent.", default=None
-    )
-    external_id: str | None = strawberry.field(
-        description="The client's own id of the transaction.", default=None
-    )
-    metadata: JSON | None = strawberry.field(description="The client's own data.", default=None)
-    effective_at: DateTime | None = strawberry.field(
-        description="When it takes effect; noon of the discrepancy's day if absent.", default=None
-    )
-
-
-@strawberry.input(description="Post the discrepancy's amount against an expense.")
-class WriteOffInput:
-    account_id: strawberry.ID = strawberry.field(
-        description="The expense account, of the same ledger and currency."
-    )
-    reason: str = strawberry.field(description="Why.")
-    idempotency_key: str = strawberry.field(
-        description="1 to 255 characters, unique in the ledger for ever."
-    )
-    effective_at: DateTime | None = strawberry.field(
-        description="When it takes effect; noon of the discrepancy's day if absent.", default=None
-    )
-
-
-@strawberry.input(description="What to do about a discrepancy: exactly one of the three.")
-class ResolveDiscrepancyInput:
-    discrepancy_id: strawberry.ID = strawberry.field(description="The discrepancy.")
-    accept: AcceptDiscrepancyInput | None = strawberry.field(
-        description="Take it for granted.", default=None
-    )
-    adjustment: AdjustmentInput | None = strawberry.field(
-        description="Post what is missing.", default=None
-    )
-    write_off: WriteOffInput | None = strawberry.field(
-        description="Post it against an expense.", default=None
-    )
-
-
-@strawberry.input(description="Which discrepancy to open again.")
-class UndoResolutionInput:
-    discrepancy_id: strawberry.ID = strawberry.field(description="The discrepancy.")
-    reason: str = strawberry.field(description="Why.")
-    idempotency_key: str | None = strawberry.field(
-        description="Of the reversal; required where a transaction resolved it.", default=None
-    )
-    effective_at: DateTime | None = strawberry.field(
-        description="When the reversal takes effect; when what it reverses did if absent.",
-        default=None,
-    )
-
-
 @strawberry.input(description="Which reconciliation to close.")
 class CloseReconciliationInput:
     reconciliation_id: strawberry.ID = strawberry.field(description="The reconciliation.")
@@ -267,40 +138,6 @@ class RunReconciliationSuccess:
     )
 
 
-@strawberry.type(description="The matches hold.")
-class ConfirmMatchesSuccess:
-    reconciliation: Reconciliation = strawberry.field(description="The reconciliation.")
-
-
-@strawberry.type(description="The proposals are gone, and are not made again.")
-class RejectMatchesSuccess:
-    reconciliation: Reconciliation = strawberry.field(description="The reconciliation.")
-
-
-@strawberry.type(description="The match holds.")
-class MatchManuallySuccess:
-    match: ReconciliationMatch = strawberry.field(description="The new match.")
-
-
-@strawberry.type(description="The match is gone, and no rule makes it again.")
-class UnmatchSuccess:
-    reconciliation: Reconciliation = strawberry.field(description="The reconciliation.")
-
-
-@strawberry.type(description="The discrepancy is dealt with.")
-class ResolveDiscrepancySuccess:
-    discrepancy: Discrepancy = strawberry.field(description="The discrepancy as it now stands.")
-    replayed: bool = strawberry.field(description="Whether the same key had resolved it before.")
-
-
-@strawberry.type(description="The resolution is undone.")
-class UndoResolutionSuccess:
-    reconciliation: Reconciliation = strawberry.field(description="The reconciliation.")
-    discrepancy: Discrepancy | None = strawberry.field(
-        description="The discrepancy, open again; null if its cause has gone meanwhile."
-    )
-
-
 @strawberry.type(description="The reconciliation is frozen.")
 class CloseReconciliationSuccess:
     reconciliation: Reconciliation = strawberry.field(description="The reconciliation.")
@@ -320,58 +157,6 @@ CreateReconciliationResult = Annotated[
 RunReconciliationResult = Annotated[
     RunReconciliationSuccess | ValidationFailed | ReconciliationNotFound | ReconciliationClosed,
     strawberry.union("RunReconciliationResult", description="What became of runReconciliation."),
-]
-ConfirmMatchesResult = Annotated[
-    ConfirmMatchesSuccess
-    | ValidationFailed
-    | MatchNotFound
-    | ReconciliationClosed
-    | AlreadyMatched,
-    strawberry.union("ConfirmMatchesResult", description="What became of confirmMatches."),
-]
-RejectMatchesResult = Annotated[
-    RejectMatchesSuccess | ValidationFailed | MatchNotFound | ReconciliationClosed | MatchConfirmed,
-    strawberry.union("RejectMatchesResult", description="What became of rejectMatches."),
-]
-MatchManuallyResult = Annotated[
-    MatchManuallySuccess
-    | ValidationFailed
-    | ReconciliationNotFound
-    | ReconciliationClosed
-    | AlreadyMatched,
-    strawberry.union("MatchManuallyResult", description="What became of matchManually."),
-]
-UnmatchResult = Annotated[
-    UnmatchSuccess | ValidationFailed | MatchNotFound | ReconciliationClosed | MatchConfirmed,
-    strawberry.union("UnmatchResult", description="What became of unmatch."),
-]
-ResolveDiscrepancyResult = Annotated[
-    ResolveDiscrepancySuccess
-    | ValidationFailed
-    | DiscrepancyNotFound
-    | DiscrepancyStanding
-    | ReconciliationClosed
-    | AlreadyMatched
-    | AccountNotFound
-    | EntriesUnbalanced
-    | NewEntriesRefused
-    | IdempotencyConflict
-    | ExternalIdTaken
-    | Overloaded,
-    strawberry.union("ResolveDiscrepancyResult", description="What became of resolveDiscrepancy."),
-]
-UndoResolutionResult = Annotated[
-    UndoResolutionSuccess
-    | ValidationFailed
-    | DiscrepancyNotFound
-    | DiscrepancyStanding
-    | ReconciliationClosed
-    | TransactionNotReversible
-    | ReversalExceedsTransaction
-    | NewEntriesRefused
-    | IdempotencyConflict
-    | Overloaded,
-    strawberry.union("UndoResolutionResult", description="What became of undoResolution."),
 ]
 CloseReconciliationResult = Annotated[
     CloseReconciliationSuccess
@@ -424,7 +209,7 @@ class ReconciliationMutations:
         command.check()
         async with info.context.database.writing() as connection:
             made = await opening.create(connection, command)
-        return CreateReconciliationSuccess(reconciliation=await _shown(info, made))
+        return CreateReconciliationSuccess(reconciliation=await show(info, made))
 
     @strawberry.mutation(
         description=(
@@ -441,164 +226,10 @@ class ReconciliationMutations:
     ) -> RunReconciliationResult:
         reconciliation_id = required_id(RECONCILIATION, input.reconciliation_id, "reconciliationId")
         async with info.context.database.writing() as connection:
-            run_id = await runs.request_run(connection, _author(info), reconciliation_id)
+            run_id = await runs.request_run(connection, author(info), reconciliation_id)
         await info.context.renew()
         return RunReconciliationSuccess(
             run=await info.context.load.one(own.runs_by_id, run_id, build=ReconciliationRun.of)
-        )
-
-    @strawberry.mutation(description="Confirm proposed matches. Needs the scope write.")
-    @answering(Permission.WRITE)
-    async def confirm_matches(
-        self,
-        info: Info,
-        input: Annotated[ConfirmMatchesInput, strawberry.argument(description="Which ones.")],
-    ) -> ConfirmMatchesResult:
-        match_ids = _match_ids(input.match_ids)
-        _check_reason(input.reason)
-        async with info.context.database.writing() as connection:
-            home = await decisions.confirm(connection, _author(info), match_ids, input.reason)
-        return ConfirmMatchesSuccess(reconciliation=await _shown(info, home))
-
-    @strawberry.mutation(
-        description=(
-            "Reject proposed matches: no rule puts any of their lines and entries together again."
-            " Needs the scope write."
-        )
-    )
-    @answering(Permission.WRITE)
-    async def reject_matches(
-        self,
-        info: Info,
-        input: Annotated[RejectMatchesInput, strawberry.argument(description="Which ones.")],
-    ) -> RejectMatchesResult:
-        match_ids = _match_ids(input.match_ids)
-        _check_reason(input.reason)
-        async with info.context.database.writing() as connection:
-            home = await decisions.reject(connection, _author(info), match_ids, input.reason)
-        return RejectMatchesSuccess(reconciliation=await _shown(info, home))
-
-    @strawberry.mutation(
-        description=(
-            "Match lines with entries, whatever the rules say; lines alone or entries alone that"
-            " undo one another, too. Proposals that have any of them are withdrawn. Needs the scope"
-            " write."
-        )
-    )
-    @answering(Permission.WRITE)
-    async def match_manually(
-        self,
-        info: Info,
-        input: Annotated[MatchManuallyInput, strawberry.argument(description="What to match.")],
-    ) -> MatchManuallyResult:
-        reconciliation_id = required_id(RECONCILIATION, input.reconciliation_id, "reconciliationId")
-        context = info.context
-        reconciliation = await context.load.one(
-            own.reconciliations_by_id, reconciliation_id, build=lambda row: row
-        )
-        if reconciliation is None:
-            raise refusals.ReconciliationNotFound
-        lines = _numbers(LINE, input.line_ids, reconciliation.external_account_id, "lineIds")
-        entries = _numbers(ENTRY, input.entry_ids, reconciliation.account_id, "entryIds")
-        async with context.database.writing() as connection:
-            made = await decisions.match_manually(
-                connection, _author(info), reconciliation_id, lines, entries, input.reason
-            )
-        await context.renew()
-        return MatchManuallySuccess(
-            match=await context.load.one(own.matches_by_id, made, build=ReconciliationMatch.of)
-        )
-
-    @strawberry.mutation(
-        description="Take a match away, a confirmed one too. Needs the scope write."
-    )
-    @answering(Permission.WRITE)
-    async def unmatch(
-        self,
-        info: Info,
-        input: Annotated[UnmatchInput, strawberry.argument(description="Which one.")],
-    ) -> UnmatchResult:
-        match_id = required_id(MATCH, input.match_id, "matchId")
-        async with info.context.database.writing() as connection:
-            home = await decisions.unmatch(connection, _author(info), match_id, input.reason)
-        return UnmatchSuccess(reconciliation=await _shown(info, home))
-
-    @strawberry.mutation(
-        description=(
-            "Deal with a discrepancy: accept it, or post its amount as an adjustment or a"
-            " write-off. The transaction is matched at once. Needs the scope write."
-        )
-    )
-    @answering(Permission.WRITE)
-    async def resolve_discrepancy(
-        self,
-        info: Info,
-        input: Annotated[
-            ResolveDiscrepancyInput, strawberry.argument(description="What to do about which.")
-        ],
-    ) -> ResolveDiscrepancyResult:
-        discrepancy_id = required_id(DISCREPANCY, input.discrepancy_id, "discrepancyId")
-        given = [one for one in (input.accept, input.adjustment, input.write_off) if one]
-        if len(given) != 1:
-            raise refusals.ValidationFailed(
-                message="Give exactly one of accept, adjustment and writeOff."
-            )
-        context = info.context
-        replayed = False
-        if input.accept is not None:
-            async with context.database.writing() as connection:
-                await resolutions.accept(
-                    connection, _author(info), discrepancy_id, input.accept.reason
-                )
-        else:
-            adjustment, name, counter = _adjustment(input)
-            try:
-                async with context.database.writing() as connection:
-                    resolved = await resolutions.adjust(
-                        connection, context.writer, _author(info), discrepancy_id, adjustment
-                    )
-            except refusals.Refusal as refusal:
-                refusal.path = _placed(refusal.path, name, counter)
-                raise
-            replayed = resolved.replayed
-        await context.renew()
-        discrepancy = await context.load.one(
-            own.discrepancies_by_id, discrepancy_id, build=Discrepancy.of
-        )
-        if discrepancy is None:  # its cause went in this very moment
-            raise refusals.DiscrepancyNotFound
-        return ResolveDiscrepancySuccess(discrepancy=discrepancy, replayed=replayed)
-
-    @strawberry.mutation(
-        description=(
-            "Open a discrepancy again. The transaction that resolved it is reversed. Needs the"
-            " scope write."
-        )
-    )
-    @answering(Permission.WRITE)
-    async def undo_resolution(
-        self,
-        info: Info,
-        input: Annotated[UndoResolutionInput, strawberry.argument(description="Which one.")],
-    ) -> UndoResolutionResult:
-        discrepancy_id = required_id(DISCREPANCY, input.discrepancy_id, "discrepancyId")
-        context = info.context
-        async with context.database.writing() as connection:
-            home = await resolutions.undo_resolution(
-                connection,
-                context.writer,
-                _author(info),
-                discrepancy_id,
-                reason=input.reason,
-                idempotency_key=input.idempotency_key,
-                effective_at=input.effective_at,
-            )
-        shown = await _shown(info, home)
-        return UndoResolutionSuccess(
-            reconciliation=shown,
-            discrepancy=await context.load.one(
-                own.discrepancies_by_id, discrepancy_id, build=Discrepancy.of
-            ),
         )
 
     @strawberry.mutation(
@@ -618,12 +249,12 @@ class ReconciliationMutations:
         async with info.context.database.writing() as connection:
             await opening.close(
                 connection,
-                _author(info),
+                author(info),
                 reconciliation_id,
                 accept_remaining=input.accept_remaining,
                 reason=input.reason,
             )
-        return CloseReconciliationSuccess(reconciliation=await _shown(info, reconciliation_id))
+        return CloseReconciliationSuccess(reconciliation=await show(info, reconciliation_id))
 
     @strawberry.mutation(
         description="Make a closed reconciliation open to work again. Needs the scope write."
@@ -636,20 +267,8 @@ class ReconciliationMutations:
     ) -> ReopenReconciliationResult:
         reconciliation_id = required_id(RECONCILIATION, input.reconciliation_id, "reconciliationId")
         async with info.context.database.writing() as connection:
-            await opening.reopen(connection, _author(info), reconciliation_id, input.reason)
-        return ReopenReconciliationSuccess(reconciliation=await _shown(info, reconciliation_id))
-
-
-def _author(info: Info) -> acts.Author:
-    principal = info.context.principal
-    return acts.Author(principal.scope, principal.api_key_id)
-
-
-async def _shown(info: Info, reconciliation_id: Any) -> Reconciliation:
-    """The reconciliation as it is after the act."""
-    await info.context.renew()
-    shown: Reconciliation = await find_reconciliation(info.context, reconciliation_id)
-    return shown
+            await opening.reopen(connection, author(info), reconciliation_id, input.reason)
+        return ReopenReconciliationSuccess(reconciliation=await show(info, reconciliation_id))
 
 
 async def _days(info: Info, input: CreateReconciliationInput) -> tuple[Any, Any]:
@@ -694,72 +313,3 @@ def _rule(input: ReconciliationRuleInput) -> domain.Rule:
         else domain.Tolerance(tolerance.amount, tolerance.basis_points),
         minimum_score=input.minimum_score,
     )
-
-
-def _check_reason(reason: str | None) -> None:
-    if reason is not None:
-        domain.check_reason(reason)
-
-
-def _match_ids(texts: list[strawberry.ID]) -> list[Any]:
-    return [required_id(MATCH, text, "matchIds", str(place)) for place, text in enumerate(texts)]
-
-
-def _numbers(prefix: str, texts: list[strawberry.ID], home: Any, field: str) -> list[int]:
-    """The numbers of lines or entries, which must be of the account."""
-    numbers = []
-    for place, text in enumerate(texts):
-        decoded = decode(text)
-        if (
-            decoded is None
-            or decoded.prefix != prefix
-            or decoded.uuid != home
-            or decoded.sequence is None
-        ):
-            raise refusals.ValidationFailed(
-                message="It is not of the reconciliation's account.",
-                path=("input", field, str(place)),
-            )
-        numbers.append(decoded.sequence)
-    return numbers
-
-
-def _adjustment(input: ResolveDiscrepancyInput) -> tuple[domain.Adjustment, str, str]:
-    """What to post, the field that says so, and in that the field of the counter account."""
-    off = input.write_off
-    if off is not None:
-        domain.check_reason(off.reason)
-        account_id = required_id(ACCOUNT, off.account_id, "writeOff", "accountId")
-        adjustment = domain.Adjustment(
-            account_id,
-            off.idempotency_key,
-            off.reason,
-            effective_at=off.effective_at,
-            written_off=True,
-        )
-        return adjustment, "writeOff", "accountId"
-    given = input.adjustment
-    assert given is not None
-    _check_reason(given.reason)
-    account_id = required_id(ACCOUNT, given.counter_account_id, "adjustment", "counterAccountId")
-    adjustment = domain.Adjustment(
-        account_id,
-        given.idempotency_key,
-        given.reason,
-        given.description,
-        given.external_id,
-        given.metadata or {},
-        given.effective_at,
-    )
-    return adjustment, "adjustment", "counterAccountId"
-
-
-def _placed(path: tuple[str, ...], name: str, counter: str) -> tuple[str, ...]:
-    """The field of this input that a path of a posting's input stands for."""
-    match path:
-        case ("input", "entries", "1", *_):
-            return ("input", name, counter)
-        case ("input", "entries" | "ledgerId", *_) | ("input",) | ("input", "discrepancyId"):
-            return ("input", "discrepancyId")
-        case _:
-            return ("input", name, *path[1:])
