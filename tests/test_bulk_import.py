@@ -269,8 +269,8 @@ def test_imports_that_cannot_be(books: Books) -> None:
     missing = ledgers(books.directory, *books.command(file))
     assert (missing.returncode, "An API key looks like" in missing.stderr) == (2, True)
     no_file = books.run(books.directory / "nothing.jsonl")
-    assert (no_file.returncode, no_file.stdout) == (1, "")
-    assert no_file.stderr.startswith("ledgers: [Errno 2] No such file or directory: ")
+    assert (no_file.returncode, no_file.stdout) == (2, "")
+    assert "Invalid value for 'source': path " in " ".join(no_file.stderr.split())
     assert books.cash() == before
 
 
