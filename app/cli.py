@@ -248,8 +248,6 @@ def import_command(
     source: Annotated[
         Path,
         typer.Argument(
-            exists=True,
-            allow_dash=True,
             help="JSON Lines, a PostTransactionInput each; - for standard input. Or the directory"
             " of an export.",
         ),
@@ -296,6 +294,8 @@ def import_command(
     An exported ledger (see `ledgers export`) goes into the database directly, into an organization
     that does not have it: all of it, once every invariant and every proof of it holds, or nothing.
     """
+    if source != STDIN and not source.exists():
+        raise typer.BadParameter(f"There is no {source}.", param_hint="source")
     if source.is_dir():
         if ledger or url or key or refused or organization is None:
             raise typer.BadParameter(

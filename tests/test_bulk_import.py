@@ -270,7 +270,7 @@ def test_imports_that_cannot_be(books: Books) -> None:
     assert (missing.returncode, "An API key looks like" in missing.stderr) == (2, True)
     no_file = books.run(books.directory / "nothing.jsonl")
     assert (no_file.returncode, no_file.stdout) == (2, "")
-    assert "Invalid value for 'source': path " in " ".join(no_file.stderr.split())
+    assert "Invalid value for source: There is no " in " ".join(no_file.stderr.split())
     assert books.cash() == before
 
 

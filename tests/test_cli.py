@@ -100,7 +100,7 @@ def test_nothing_to_import(ledgers: Ledgers, arguments: list[str]) -> None:
     """A source that is not there is told before anything is asked of the rest."""
     ended = ledgers("import", "/no/such/dir", *arguments)
     assert (ended.status, ended.out) == (2, "")
-    assert re.search(r"path '/no/such/dir' does not.+exist", ended.err, re.DOTALL), ended.err
+    assert "Invalid value for source: There is no /no/such/dir." in ended.err
     assert "Traceback" not in ended.err
 
 
