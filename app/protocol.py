@@ -7,7 +7,9 @@ handed over whole, and its answer is written at once; two writes are two packets
 wakes the client. Everything else goes uvicorn's own way: other paths, a body still on its way, a
 request behind another one, `Expect`, HTTP/1.0.
 
-Both ways end in the same ASGI application, and limits, time-outs and shutdown are uvicorn's.
+Both ways end in the same ASGI application, and limits, time-outs and shutdown are uvicorn's. Only
+that uvicorn makes a timer after each answer, to close a connection that is kept alive in vain, and
+cancels it with the next request; here each connection has one, which looks when it was last used.
 """
 
 import asyncio
@@ -34,6 +36,8 @@ class Protocol(HttpToolsProtocol):
 
     _pieces: list[bytes] | None = None
     """The body so far of a request that may go the shorter way."""
+    _idle_until: float | None = None
+    """When to close the connection, by the loop's clock; None while a request is under way."""
 
     def on_headers_complete(self) -> None:
         if self._is_short():
@@ -56,6 +60,33 @@ class Protocol(HttpToolsProtocol):
         self.cycle = Whole(self, body)
         # The API asks nobody's address, so it needs no middleware that finds it behind a proxy.
         self._start_asgi_task(self.cycle, cast("ASGI3Application", self.config.app))
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_at(self._idle_until, self._look)
+
+    def _look(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_until is None:
+            return
+        if self._idle_until > self.loop.time():
+            self.timeout_keep_alive_task = self.loop.call_at(self._idle_until, self._look)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_until = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)

@@ -197,3 +197,26 @@ async def test_a_request_in_flight_is_answered_before_the_end() -> None:
         assert b"\r\nconnection: close\r\n" in answer
         assert server.server_state.total_requests == 1
         writer.close()
+
+
+@pytest.mark.parametrize("protocol", [HttpToolsProtocol, Protocol])
+async def test_only_idle_connections_are_closed(protocol: type[HttpToolsProtocol]) -> None:
+    echo = Echo()
+    config = uvicorn.Config(echo, http=protocol, lifespan="off", log_config=None)
+    config.load()
+    wire = Wire()
+    connection = protocol(config, uvicorn.server.ServerState(), {})
+    connection.timeout_keep_alive = 0.05  # type: ignore[assignment]
+    connection.connection_made(wire)
+    connection.data_received(request())
+    while not wire.written:
+        await asyncio.sleep(0)
+    echo.go_on.clear()
+    connection.data_received(request())
+    await asyncio.sleep(0.2)
+    assert (wire.closed, len(echo.short)) == (False, 2)
+    echo.go_on.set()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not wire.closed:
+            await asyncio.sleep(0.01)
+    connection.connection_lost(None)
