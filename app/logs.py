@@ -3,20 +3,26 @@
 Nothing here may carry a secret or a client's literal; who logs gives types, codes, counts and ids.
 Of an exception only its type and place are logged, for its message may quote values.
 
-Every request logs a line, so a line must be cheap: few processors, one write. And it is never worth
-more than the request: a line that cannot be written (nobody reads any more, the disk is full) is
-dropped, and whoever logs hears nothing of it.
+Every request logs a line, so a line must be cheap: few processors, and one write for all lines of a
+turn of the event loop. And it is never worth more than the request: a line that cannot be written
+(nobody reads any more, the disk is full) is dropped, and whoever logs hears nothing of it.
 """
 
+import asyncio
+import atexit
 import io
 import json
 import logging
 import re
 import sys
+import time
 import traceback
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, TextIO, cast
 
 import orjson
@@ -28,19 +34,42 @@ BARE = re.compile(r"[!#-<>-\[\]-~]+")
 
 
 class _Dropping(io.TextIOBase):
-    """A stream that takes every line, and drops those that the stream behind it does not."""
+    """A stream that takes every line, and drops those that the stream behind it does not.
+
+    Lines of an event loop are written together when its turn ends; without one, at once.
+    """
 
     def __init__(self, behind: TextIO) -> None:
         self._behind = behind
+        self._waiting: deque[str] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        atexit.register(self._go_on)
 
     def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):  # ValueError: it is closed
-            self._behind.write(text)
+        self._waiting.append(text)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._go_on()
+        else:
+            if loop is not self._loop:
+                self._loop = loop
+                loop.call_soon(self._go_on)
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
+        self._go_on()
+        with suppress(OSError, ValueError):  # ValueError: it is closed
             self._behind.flush()
+
+    def _go_on(self) -> None:
+        self._loop = None
+        pieces: list[str] = []
+        with suppress(IndexError):  # another thread may take some, too
+            while True:
+                pieces.append(self._waiting.popleft())
+        with suppress(OSError, ValueError):
+            self._behind.write("".join(pieces))
 
 
 class _Lines:
@@ -53,6 +82,82 @@ class _Lines:
         self._write(f"{text}\n")
 
     debug = info = warning = error = critical = line
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Form:
+    """How logs are written here; `processors` are structlog's, which a test may exchange."""
+
+    processors: list[structlog.typing.Processor]
+    stamp: structlog.typing.Processor
+    renderer: structlog.typing.Processor
+    write: Callable[[str], object]
+    tells_requests: bool
+
+
+_form: _Form | None = None
+log = structlog.get_logger(__name__)
+
+
+def log_request(
+    request_id: str,
+    operation: str | None,
+    name: str | None,
+    status: int,
+    road: str | None,
+    errors: tuple[str, ...],
+    duration_ms: float,
+) -> None:
+    """Log one request: the line that `log.info` makes of the same, at a third of its price.
+
+    All but its id, which is of ASCII letters and the like, and its time recur from one to the next.
+    """
+    form = _form
+    if form is None or form.processors[-1] is not form.renderer:
+        log.info(
+            "request",
+            request_id=request_id,
+            operation=operation,
+            name=name,
+            status=status,
+            road=road,
+            errors=list(errors),
+            duration_ms=duration_ms,
+        )
+    elif form.tells_requests:
+        start, after_time, after_id, end = _pieces(form, operation, name, status, road, errors)
+        form.write(f"{start}{_now()}{after_time}{request_id}{after_id}{duration_ms}{end}\n")
+
+
+@lru_cache(1024)
+def _pieces(
+    form: _Form,
+    operation: str | None,
+    name: str | None,
+    status: int,
+    road: str | None,
+    errors: tuple[str, ...],
+) -> tuple[str, ...]:
+    """What is around a request's time, id and duration."""
+    event = form.stamp(
+        None,
+        "info",
+        {
+            "event": "request",
+            "request_id": "THE-ID",
+            "operation": operation,
+            "name": name,
+            "status": status,
+            "road": road,
+            "errors": list(errors),
+            "duration_ms": 0.0123456789,
+        },
+    )
+    assert isinstance(event, dict)
+    event["timestamp"] = "THE-TIME"
+    line = form.renderer(None, "info", event)
+    assert isinstance(line, str)
+    return tuple(re.split("THE-TIME|THE-ID|0.0123456789", line))
 
 
 def configure_logs(form: Literal["console", "json"], level: str, **always: object) -> None:
@@ -69,11 +174,13 @@ def configure_logs(form: Literal["console", "json"], level: str, **always: objec
         renderer = structlog.dev.ConsoleRenderer()
     else:
         renderer = _render_logfmt
+    processors = [*shared, renderer]
+    lowest = logging.getLevelNamesMapping()[level.upper()]
+    global _form  # noqa: PLW0603  as structlog's own configuration
+    _form = _Form(processors, shared[0], renderer, lines.write, lowest <= logging.INFO)
     structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(lowest),
         logger_factory=lambda *_: _Lines(lines),
         cache_logger_on_first_use=True,
     )
@@ -86,7 +193,7 @@ def configure_logs(form: Literal["console", "json"], level: str, **always: objec
     )
     logging.basicConfig(
         handlers=[handler],
-        level=max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]),
+        level=max(logging.WARNING, lowest),
         force=True,
     )
 
@@ -97,12 +204,21 @@ def _stamp(always: Mapping[str, object]) -> structlog.typing.Processor:
     def stamp(
         _logger: object, method: str, event: structlog.typing.EventDict
     ) -> structlog.typing.EventDict:
-        now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
         level = "error" if method == "exception" else method
         name = event.pop("event")
-        return {"timestamp": f"{now}Z", "level": level, "event": name, **always, **event}
+        return {"timestamp": _now(), "level": level, "event": name, **always, **event}
 
     return stamp
+
+
+def _now() -> str:
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1000:06d}Z"
+
+
+@lru_cache(1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _render_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:

@@ -37,6 +37,7 @@ from app.api.http.metrics import CONTENT_TYPE, RequestCounts, exposition
 from app.api.reconciliation import imports
 from app.api.schema import schema
 from app.api.statements import downloads
+from app.logs import log_request
 from app.settings import Settings
 from app.store.accounts.totals import RollUp
 from app.store.audit.sealing import Sealer
@@ -157,6 +158,7 @@ class Server:
             Documents(GRAPHQL_SCHEMA, limits, self._planner),
             authenticate=self._authenticator,
             open_context=self._open_context,
+            log_request=log_request,
             max_body_bytes=settings.max_body_bytes,
             execution_seconds=settings.execution_seconds,
         )

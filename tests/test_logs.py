@@ -1,6 +1,7 @@
 """Logs in both forms: a line an event, whoever logs it, and no message of an exception."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,45 @@ def test_lines_without_secrets(form: str) -> None:
     assert len(lines) == 4
     assert "secret" not in "".join(lines)
     assert "builtins.ValueError" in lines[2]
+
+
+REQUESTS = """
+import asyncio, logging, sys, structlog
+from app.logs import configure_logs, log_request
+configure_logs(sys.argv[1], sys.argv[2], worker=7)
+ours, theirs = structlog.get_logger("ours"), logging.getLogger("theirs")
+lines = [
+    ("a-b.c_1", "mutation", "Post", 200, "plan", (), 12.3),
+    ("2", None, None, 400, None, ("BAD_REQUEST", "B"), 0.0),
+    ("3", "mutation", "Post", 200, "plan", (), 0.04),
+]
+names = ("request_id", "operation", "name", "status", "road", "errors", "duration_ms")
+
+async def log() -> None:
+    for line in lines:
+        log_request(*line)
+        named = dict(zip(names, line))
+        ours.info("request", **{**named, "errors": list(named["errors"])})
+    theirs.warning("between")
+    ours.info("last")
+
+asyncio.run(log())
+"""
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_lines_of_requests(form: str) -> None:
+    """The quick way to a request's line writes what any logger would, in order with the others."""
+    command = [sys.executable, "-c", REQUESTS, form]
+    ended = subprocess.run([*command, "info"], capture_output=True, text=True, check=True)
+    time = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+    lines = [time.sub("NOW", line, count=1) for line in ended.stderr.splitlines()]
+    assert all("NOW" in line for line in lines)
+    assert lines[0:6:2] == lines[1:6:2]
+    assert ["a-b.c_1" in lines[0], "BAD_REQUEST" in lines[2], "between" in lines[6]] == [True] * 3
+    assert ("last" in lines[7], len(lines)) == (True, 8)
+    quiet = subprocess.run([*command, "warning"], capture_output=True, text=True, check=True)
+    assert [("between" in line) for line in quiet.stderr.splitlines()] == [True]
 
 
 GOING_ON = """

@@ -20,6 +20,7 @@ from strawberry.schema.config import StrawberryConfig
 from app.api.engine.documents import Documents, Limits
 from app.api.errors import Code, CodedError, RequestRefused
 from app.api.http.graphql import GraphQLEndpoint, Headers
+from app.logs import log_request
 
 KEY = "Bearer small-key"
 SECRET = "hunter2-of-row-7"  # what no answer and no log line may hold
@@ -307,6 +308,7 @@ def build(
         Documents(GRAPHQL_SCHEMA, limits),
         authenticate=authenticate,
         open_context=contexts.open,
+        log_request=log_request,
         max_body_bytes=max_body_bytes,
         execution_seconds=execution_seconds,
     )

@@ -62,6 +62,7 @@ from app.api.nodes import row_of
 from app.api.schema import schema
 from app.api.transactions import mutations as transaction_mutations
 from app.ledger.accounts.state import Mode
+from app.logs import log_request
 from app.seed import seed
 from app.server import Server
 from app.settings import Settings
@@ -863,6 +864,7 @@ def endpoint(
         Documents(graphql_schema, limits, planner),
         authenticate=small_schema.authenticate,
         open_context=(opened or small_schema.Contexts()).open,
+        log_request=log_request,
         max_body_bytes=100_000,
         execution_seconds=execution_seconds,
     )

@@ -34,7 +34,7 @@ from app.ledger.accounts.state import Account, AccountStatus, Ledger
 from app.ledger.transactions.commands import Command, EntryDraft, PostTransaction
 from app.ledger.transactions.posting import Decision, Recorded
 from app.ledger.transactions.record import Entry, Event, EventKind, Transaction, TransactionStatus
-from app.logs import configure_logs
+from app.logs import configure_logs, log_request
 from app.protocol import Protocol
 from app.server import Application, Server
 from app.settings import Settings
@@ -246,6 +246,7 @@ def noop() -> Starlette:
         ),
         authenticate=authenticate,
         open_context=open_context,
+        log_request=log_request,
         max_body_bytes=settings.max_body_bytes,
         execution_seconds=settings.execution_seconds,
     )

@@ -39,7 +39,6 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 import orjson
-import structlog
 from graphql import ExecutionResult, GraphQLError, OperationType
 from starlette.types import Receive, Scope, Send
 
@@ -89,8 +88,6 @@ LONG_INTEGER = b"0" * 19
 MAX_DIGITS = 20
 LONG_INTEGERS = "Integers must fit into 64 bits; send longer ones as strings."
 
-log = structlog.get_logger(__name__)
-
 Headers = Mapping[bytes, bytes]
 
 
@@ -112,6 +109,22 @@ class OpenContext(Protocol):
         request_id: str,
         /,
     ) -> AbstractAsyncContextManager[object]: ...
+
+
+class LogRequest(Protocol):
+    """Writes the line of one request: what answered it (see `Exchange`), how, in how long."""
+
+    def __call__(
+        self,
+        request_id: str,
+        operation: str | None,
+        name: str | None,
+        status: int,
+        road: str | None,
+        errors: tuple[str, ...],
+        duration_ms: float,
+        /,
+    ) -> None: ...
 
 
 class Parameters(NamedTuple):
@@ -193,12 +206,14 @@ class GraphQLEndpoint:
         *,
         authenticate: Authenticate,
         open_context: OpenContext,
+        log_request: LogRequest,
         max_body_bytes: int,
         execution_seconds: float,
     ) -> None:
         self._documents = documents
         self._authenticate = authenticate
         self._open_context = open_context
+        self._log_request = log_request
         self._max_body_bytes = max_body_bytes
         self._deadline = Deadline(execution_seconds)
         self.counts = RequestCounts()
@@ -242,18 +257,18 @@ class GraphQLEndpoint:
         if exchange.operation is not None:
             operation, name = exchange.operation.type.value, exchange.operation.name
         self.counts.add(operation, exchange.road, answer.status, seconds)
-        codes: list[str] = []
+        codes: tuple[str, ...] = ()
         if answer.errors:
-            codes = [str(c) for c in dict.fromkeys(e["extensions"]["code"] for e in answer.errors)]
-        log.info(
-            "request",
-            request_id=exchange.request_id,
-            operation=operation,
-            name=name[:MAX_LOGGED_NAME] if name else None,
-            status=answer.status,
-            road=exchange.road,
-            errors=codes[:MAX_LOGGED_CODES],
-            duration_ms=round(seconds * 1000, 2),
+            found = dict.fromkeys(error["extensions"]["code"] for error in answer.errors)
+            codes = tuple(map(str, found))[:MAX_LOGGED_CODES]
+        self._log_request(
+            exchange.request_id,
+            operation,
+            name[:MAX_LOGGED_NAME] if name else None,
+            answer.status,
+            exchange.road,
+            codes,
+            round(seconds * 1000, 2),
         )
 
     async def _answer(
