@@ -19,6 +19,18 @@ UUIDS, TEXTS, BYTES, NUMBERS = 2950, 25, 17, 1700
 INT4S, INT8S, MOMENTS, JSONS, BOOLEANS = 23, 20, 1184, 3802, 16
 """What a column holds: the types' object ids, the same in every PostgreSQL."""
 
+NAMES = {
+    UUIDS: "uuid",
+    TEXTS: "text",
+    BYTES: "bytea",
+    NUMBERS: "numeric",
+    INT4S: "int4",
+    INT8S: "int8",
+    MOMENTS: "timestamptz",
+    JSONS: "jsonb",
+    BOOLEANS: "bool",
+}
+
 NULL = b"\xff\xff\xff\xff"
 _TRUE, _FALSE = b"\x00\x00\x00\x01\x01", b"\x00\x00\x00\x01\x00"
 _LENGTH = Struct(">i").pack
@@ -89,6 +101,14 @@ def array(kind: int, elements: Sequence[bytes]) -> bytes:
     if not elements:
         return _EMPTY(0, 0, kind)
     return _ARRAY(1, 0, kind, len(elements), 1) + b"".join(elements)
+
+
+def given(kinds: Sequence[int]) -> str:
+    """SQL of the rows of such columns, with %s for each.
+
+    They are unnested side by side and not in FROM, where each fills a store of its own first.
+    """
+    return "SELECT " + ", ".join(f"unnest(%s::{NAMES[kind]}[])" for kind in kinds)
 
 
 def arrays(kinds: Sequence[int], rows: Iterable[tuple[bytes, ...]]) -> list[bytes]:

@@ -79,6 +79,7 @@ from app.store.arrays import (
     array,
     arrays,
     binary,
+    given,
     int4,
     int8,
     json,
@@ -548,39 +549,47 @@ def _transaction(*columns: Any) -> Transaction:
 
 # ---- write ---------------------------------------------------------------------------------------
 
+TRANSACTION = (
+    *(UUIDS, UUIDS, UUIDS, INT8S, TEXTS, TEXTS, TEXTS, JSONS),
+    *(MOMENTS, MOMENTS, MOMENTS, MOMENTS),
+)
+TERMS = (TEXTS, MOMENTS, MOMENTS, MOMENTS, INT8S)
+CHANGED_TRANSACTION = (UUIDS, UUIDS, TEXTS, MOMENTS, MOMENTS, MOMENTS)
+REVISION = (TEXTS, JSONS, INT4S, TEXTS, TEXTS, MOMENTS)
+EVENT = (UUIDS, UUIDS, INT8S, INT4S, TEXTS, TEXTS, BYTES, TEXTS, MOMENTS)
+ENTRY = (
+    *(UUIDS, UUIDS, INT8S, UUIDS, INT8S, MOMENTS, MOMENTS, INT4S, INT4S, TEXTS, TEXTS),
+    *(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, JSONS),
+)
+ACCOUNT = (UUIDS, UUIDS, INT8S, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+LEDGER = (UUIDS, UUIDS, INT8S, MOMENTS)
+
 WRITE = """
     WITH created AS (
         INSERT INTO transactions (organization_id, transaction_id, ledger_id, sequence, status,
             description, external_id, metadata, effective_at, created_at, posted_at, voided_at
             {terms})
-        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::int8[], %s::text[],
-            %s::text[], %s::text[], %s::jsonb[], %s::timestamptz[], %s::timestamptz[],
-            %s::timestamptz[], %s::timestamptz[] {terms_given})
+        {transactions}
     ), {changed} events AS (
         INSERT INTO transaction_events (organization_id, ledger_id, transaction_sequence, number,
             kind, idempotency_key, fingerprint, description, recorded_at {changes})
-        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::int4[], %s::text[], %s::text[],
-            %s::bytea[], %s::text[], %s::timestamptz[] {changes_given})
+        {events}
     ), lines AS (
         INSERT INTO entries (organization_id, account_id, sequence, ledger_id, transaction_sequence,
             effective_at, recorded_at, line, event, direction, effect, amount, posted_debits,
             posted_credits, pending_debits, pending_credits, metadata)
-        SELECT * FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::uuid[], %s::int8[],
-            %s::timestamptz[], %s::timestamptz[], %s::int4[], %s::int4[], %s::text[], %s::text[],
-            %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s::jsonb[])
+        {entries}
     ), balances AS (
         UPDATE accounts a SET version = c.version, posted_debits = c.posted_debits,
             posted_credits = c.posted_credits, pending_debits = c.pending_debits,
             pending_credits = c.pending_credits
-        FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::numeric[], %s::numeric[],
-            %s::numeric[], %s::numeric[])
+        FROM ({accounts})
             AS c (organization_id, account_id, version, posted_debits, posted_credits,
                 pending_debits, pending_credits)
         WHERE a.organization_id = c.organization_id AND a.account_id = c.account_id
     )
     UPDATE ledgers l SET last_sequence = c.last_sequence, last_recorded_at = c.last_recorded_at
-    FROM unnest(%s::uuid[], %s::uuid[], %s::int8[], %s::timestamptz[])
-        AS c (organization_id, ledger_id, last_sequence, last_recorded_at)
+    FROM ({ledgers}) AS c (organization_id, ledger_id, last_sequence, last_recorded_at)
     WHERE l.organization_id = c.organization_id AND l.ledger_id = c.ledger_id
 """
 
@@ -588,8 +597,7 @@ CHANGE_TRANSACTIONS = """
     changed AS (
         UPDATE transactions t
         SET status = c.status, posted_at = c.posted_at, voided_at = c.voided_at, due_at = c.due_at
-        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[],
-            %s::timestamptz[])
+        FROM ({rows})
             AS c (organization_id, transaction_id, status, posted_at, voided_at, due_at)
         WHERE t.organization_id = c.organization_id AND t.transaction_id = c.transaction_id
     ),
@@ -602,9 +610,7 @@ REVISE_TRANSACTIONS = """
             description = c.description, metadata = c.metadata, due_attempts = c.due_attempts,
             refusal_code = c.refusal_code, refusal_message = c.refusal_message,
             refused_at = c.refused_at
-        FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::timestamptz[],
-            %s::timestamptz[], %s::text[], %s::jsonb[], %s::int4[], %s::text[], %s::text[],
-            %s::timestamptz[])
+        FROM ({rows})
             AS c (organization_id, transaction_id, status, posted_at, voided_at, due_at,
                 description, metadata, due_attempts, refusal_code, refusal_message, refused_at)
         WHERE t.organization_id = c.organization_id AND t.transaction_id = c.transaction_id
@@ -627,19 +633,21 @@ class Shape:
 
     def statement(self) -> str:
         """The one statement that writes it all."""
-        changed = REVISE_TRANSACTIONS if self.revised else CHANGE_TRANSACTIONS
+        changed = CHANGE_TRANSACTIONS.format(rows=given(CHANGED_TRANSACTION))
+        if self.revised:
+            changed = REVISE_TRANSACTIONS.format(rows=given(CHANGED_TRANSACTION + REVISION))
         return numbered(
             WRITE.format(
                 terms=", reason, posts_at, expires_at, due_at, reverses_sequence"
                 if self.terms
                 else "",
-                terms_given=", %s::text[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[],"
-                " %s::int8[]"
-                if self.terms
-                else "",
+                transactions=given(TRANSACTION + TERMS if self.terms else TRANSACTION),
                 changed=changed if self.changed else "",
                 changes=", changes" if self.revised else "",
-                changes_given=", %s::jsonb[]" if self.revised else "",
+                events=given((*EVENT, JSONS) if self.revised else EVENT),
+                entries=given(ENTRY),
+                accounts=given(ACCOUNT),
+                ledgers=given(LEDGER),
             )
         )
 
@@ -648,21 +656,6 @@ WRITES: dict[Shape, str] = {
     shape: shape.statement() for shape in starmap(Shape, product((False, True), repeat=3))
 }
 """A transaction made in this batch is inserted as it ends."""
-
-TRANSACTION = (
-    *(UUIDS, UUIDS, UUIDS, INT8S, TEXTS, TEXTS, TEXTS, JSONS),
-    *(MOMENTS, MOMENTS, MOMENTS, MOMENTS),
-)
-TERMS = (TEXTS, MOMENTS, MOMENTS, MOMENTS, INT8S)
-CHANGED_TRANSACTION = (UUIDS, UUIDS, TEXTS, MOMENTS, MOMENTS, MOMENTS)
-REVISION = (TEXTS, JSONS, INT4S, TEXTS, TEXTS, MOMENTS)
-EVENT = (UUIDS, UUIDS, INT8S, INT4S, TEXTS, TEXTS, BYTES, TEXTS, MOMENTS)
-ENTRY = (
-    *(UUIDS, UUIDS, INT8S, UUIDS, INT8S, MOMENTS, MOMENTS, INT4S, INT4S, TEXTS, TEXTS),
-    *(NUMBERS, NUMBERS, NUMBERS, NUMBERS, NUMBERS, JSONS),
-)
-ACCOUNT = (UUIDS, UUIDS, INT8S, NUMBERS, NUMBERS, NUMBERS, NUMBERS)
-LEDGER = (UUIDS, UUIDS, INT8S, MOMENTS)
 
 
 def _write(book: Book, written: Sequence[Recorded | Postponed | Deferred]) -> list[Statement]:
