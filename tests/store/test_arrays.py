@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from app.store import arrays
 from app.store.database import Database
-from app.store.pipeline import Pipeline
+from app.store.pipeline import Pipeline, numbered
 
 DICE = random.Random(5)
 
@@ -70,3 +70,22 @@ async def test_no_rows_are_empty_columns(database_url: str) -> None:
         columns = arrays.arrays((arrays.UUIDS, arrays.NUMBERS), [])
         ((row,),) = await Pipeline(connection).run(("SELECT $1::uuid[], $2::numeric[]", columns))
         assert row == ([], [])
+
+
+async def test_rows_are_given_as_they_were(database_url: str) -> None:
+    """A column of each type, side by side, in order, as many rows as there are; none are none."""
+    kinds = [kind for _, kind, _, _ in CASES]
+    places = range(max(len(values) for *_, values in CASES))
+    given = [tuple(values[place % len(values)] for *_, values in CASES) for place in places]
+    encoded = [
+        tuple(case[2](value) for case, value in zip(CASES, row, strict=True)) for row in given
+    ]
+    statement = numbered(arrays.given(kinds))
+    database = Database(database_url, pool_size=1, statement_seconds=15)
+    async with await database.connect() as connection:
+        pipeline = Pipeline(connection)
+        rows, none = await pipeline.run(
+            (statement, arrays.arrays(kinds, encoded)), (statement, arrays.arrays(kinds, []))
+        )
+        assert rows == given
+        assert none == []
