@@ -23,10 +23,10 @@ Writes are set-based: one INSERT a table from arrays, one UPDATE each of account
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import product, starmap
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -99,28 +99,26 @@ Answer = list[Decision] | Refusal
 """What became of one group of commands: a decision each, or the refusal that stopped it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Group:
-    """Commands that are accepted all or none; a single command is a group of one."""
+    """Commands that are accepted all or none; a single command is a group of one.
+
+    entries  how many it comes to; two are reckoned where it is not known
+    alone    whether it is to be a batch by itself
+    dry_run  whether it is only tried
+    """
 
     commands: tuple[Task, ...]
+    entries: int = field(init=False)
+    alone: bool = field(init=False)
+    dry_run: bool = field(init=False)
 
-    @property
-    def entries(self) -> int:
-        """How many entries it comes to; two are reckoned where it is not known."""
-        return sum(
-            max(2, len(command.entries)) if isinstance(command, PostTransaction) else 2
-            for command in self.commands
-        )
-
-    @property
-    def alone(self) -> bool:
-        """Whether it is to be a batch by itself."""
-        return any(isinstance(command, CreateSettlement) for command in self.commands)
-
-    @property
-    def dry_run(self) -> bool:
-        return all(isinstance(c, PostTransaction) and c.dry_run for c in self.commands)
+    def __post_init__(self) -> None:
+        posts = [command for command in self.commands if isinstance(command, PostTransaction)]
+        others = len(self.commands) - len(posts)
+        self.entries = 2 * others + sum([max(2, len(command.entries)) for command in posts])
+        self.alone = CreateSettlement in map(type, posts)
+        self.dry_run = not others and all(map(attrgetter("dry_run"), posts))
 
 
 async def post(pipeline: Pipeline, groups: Sequence[Group]) -> list[Answer]:
